@@ -1,0 +1,170 @@
+//! The catalogue: what the log of shard 0 says about roster, streams, pipelines and views. Data only; what a
+//! change means when it is applied is decided in `replica`.
+
+use crate::id::{Epoch, MeshId, PeerId, StageId, StreamId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The fold of shard 0's log. Cheap enough to clone on each change: it has no row per event or key.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Catalogue {
+    pub mesh: MeshId,
+    /// Index in shard 0's log of the last change that took effect.
+    pub index: u64,
+    /// Index of the last change of the roster: the ring's version.
+    pub epoch: Epoch,
+    /// The format version the mesh writes.
+    pub level: u32,
+    /// The mesh's fixed number of shards.
+    pub shards: u16,
+    /// Copies a shard should have.
+    pub replication: u8,
+    pub next_peer: i32,
+    pub roster: BTreeMap<PeerId, Enrolled>,
+    pub streams: BTreeMap<StreamId, Stream>,
+    pub stream_names: BTreeMap<String, StreamId>,
+    pub pipelines: BTreeMap<String, Pipeline>,
+    pub views: BTreeMap<String, View>,
+}
+
+/// A peer of the roster: it has joined and not left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enrolled {
+    pub id: PeerId,
+    /// The public key's hash: the libp2p peer id as bytes. One key is one peer.
+    pub key: Vec<u8>,
+    pub name: String,
+    pub zone: String,
+    /// Capacity relative to others; 100 is ordinary, 0 owns nothing.
+    pub weight: u32,
+    pub addresses: Addresses,
+    /// Grows with each start of the process.
+    pub incarnation: u64,
+    /// The pipelines whose code this peer's binary holds, as (name, version, fingerprint).
+    pub holds: Vec<(String, u32, u64)>,
+    pub version: String,
+}
+
+/// Where a peer can be reached, each `host:port`; empty when it does not listen.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Addresses {
+    pub mesh: String,
+    pub consensus: String,
+    pub kafka: String,
+    pub http: String,
+}
+
+/// A named sequence of events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stream {
+    pub id: StreamId,
+    pub name: String,
+    pub partitions: u32,
+    /// The id that placement hashes: the stream's own, or that of the stage that writes it.
+    pub placement: u128,
+    /// The stage that writes it; clients may not.
+    pub written_by: Option<StageId>,
+}
+
+/// A running pipeline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pipeline {
+    pub name: String,
+    pub version: u32,
+    /// Hash of the pipeline's shape: stages, sources, buckets.
+    pub fingerprint: u64,
+    pub stages: Vec<Stage>,
+    /// The version that waits until every peer that holds the running one holds it too.
+    pub next: Option<(u32, u64)>,
+}
+
+/// A stateful stage: one task a bucket, at the leader of the bucket's shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    pub id: StageId,
+    pub name: String,
+    /// Fixed when the stage is created.
+    pub buckets: u32,
+    pub sources: Vec<StreamId>,
+    pub view: Option<String>,
+    /// The stream it emits to, with a partition a bucket.
+    pub output: Option<StreamId>,
+    /// Where events go that it gave up, with a partition a bucket.
+    pub dead: Option<StreamId>,
+}
+
+/// Rows kept from a stream, by a stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    pub name: String,
+    pub pipeline: String,
+    pub stage: StageId,
+    pub buckets: u32,
+    /// How the rows are written, for those who show them: `json`, `text`, `u64`, `bytes`.
+    pub format: String,
+}
+
+/// A change of the catalogue. Random ids are drawn by the proposer; apply keeps the first it sees.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// Founds the mesh: the first entry of shard 0.
+    Found { mesh: MeshId, shards: u16, replication: u8 },
+    /// Adds a peer to the roster, or refreshes the one with this key. Its id is given at apply.
+    Join(Enrolled),
+    /// Takes a peer out of the roster for good.
+    Remove { peer: PeerId },
+    /// Makes a stream; `id` is drawn by the proposer.
+    CreateStream { id: StreamId, name: String, partitions: u32 },
+    /// Registers a pipeline, with ids drawn by the proposer for what does not exist yet.
+    Register(Registration),
+    /// Sets a peer's weight (0 drains it).
+    Weigh { peer: PeerId, weight: u32 },
+}
+
+/// What a peer that holds a pipeline's code says of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    pub pipeline: String,
+    pub version: u32,
+    pub fingerprint: u64,
+    pub stages: Vec<StageSpec>,
+}
+
+/// One stateful stage of a registration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageSpec {
+    /// Drawn by the proposer; the id of an existing stage of this name is kept instead.
+    pub id: StageId,
+    pub name: String,
+    pub buckets: u32,
+    /// Names of source streams, each with the id to give it and its partitions if it must be made.
+    pub sources: Vec<(String, StreamId, u32)>,
+    pub view: Option<(String, String)>,
+    /// Name of the output stream and the id to give it.
+    pub output: Option<(String, StreamId)>,
+    /// Id to give the dead-letter stream `<pipeline>.<stage>.dead`.
+    pub dead: StreamId,
+}
+
+/// What a change answers once applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Changed {
+    /// It took effect at this catalogue index, or was true already.
+    Done { index: u64 },
+    /// The peer's id in the roster.
+    Joined { peer: PeerId, index: u64 },
+    /// The stream's id; `created` is false when it was there with the same settings.
+    Stream { id: StreamId, created: bool },
+    /// It contradicts what is there.
+    Refused { code: String, because: String },
+}
+
+impl Catalogue {
+    pub fn stream(&self, name: &str) -> Option<&Stream> {
+        self.streams.get(self.stream_names.get(name)?)
+    }
+    /// The stage with this id and the pipeline it belongs to.
+    pub fn stage(&self, id: StageId) -> Option<(&Pipeline, &Stage)> {
+        self.pipelines.values().find_map(|p| p.stages.iter().find(|s| s.id == id).map(|s| (p, s)))
+    }
+}

@@ -1,0 +1,76 @@
+//! What a replica asks for.
+
+use bytes::Bytes;
+use model::catalogue::Changed;
+use model::{Batch, HardState, LogEntry, PartitionId, PeerId, ReplicaId, TaskId};
+
+/// One action of [`crate::Replica::step`], to be carried out in order.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// Write to the journal, then say `Input::Persisted` with this number. `entries` replace all from their first
+    /// index on; `snapshot` (index, term) replaces the whole log before them.
+    Persist { number: u64, snapshot: Option<(u64, u64)>, entries: Vec<LogEntry>, hard: Option<HardState> },
+    /// Send a consensus message now. Messages that must wait for the disk are withheld until then.
+    Send { to: PeerId, to_replica: ReplicaId, message: Bytes },
+    /// Append a placed batch to its partition's segment; committed, in order, each once.
+    Append { partition: PartitionId, batch: Batch },
+    /// Forget a partition's batches that lie wholly below `offset`.
+    Trim { partition: PartitionId, offset: i64 },
+    /// The answer to a request.
+    Answer { request: u64, result: Result<Answer, Refusal> },
+    /// The fold has applied up to here; readers that wait may look. Comes after its appends.
+    Applied { index: u64 },
+    /// This replica's task changed: its entry was applied (on every replica, also where no task runs).
+    TaskMoved { task: TaskId, sequence: u64 },
+    /// The role changed. `leading` is true only after the first entry of the own term is applied.
+    Role { term: u64, leader: Option<PeerId>, leading: bool },
+    /// The catalogue changed (shard 0): read it from the fold.
+    Catalogue,
+    /// A follower needs what the log no longer has: build a manifest of the fold as it is now (at or above `index`).
+    WantManifest { index: u64 },
+    /// A snapshot message came: fetch what its manifest names from `from`, then `Input::Fetched`.
+    Fetch { from: PeerId, index: u64, term: u64, manifest: Bytes, message: Bytes },
+    /// The configuration says that this replica is no more: leave a tombstone, drop its files.
+    Gone,
+}
+
+/// What a request is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// The batch has this base offset; `duplicate` when it was there already.
+    Appended { base_offset: i64, duplicate: bool },
+    /// The task's commit is applied; its sequence is now this.
+    Committed { sequence: u64 },
+    /// The catalogue's answer.
+    Changed(Changed),
+    /// A new producer id, epoch 0.
+    Producer { id: i64 },
+    Trimmed { start: i64 },
+    /// The fold has applied the barrier: read now.
+    Read { index: u64, term: u64 },
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Ask this peer instead, or wait. Nothing happened.
+    NotLeader { leader: Option<PeerId> },
+    /// Leadership was lost while it was under way: it may or may not be in the log. Ask again with the same origin.
+    Unknown,
+    /// A number of this origin is missing before it.
+    Gap,
+    /// The number is so old that its answer is forgotten; it was appended.
+    Forgotten,
+    /// The producer's epoch is older than the last one seen.
+    Fenced,
+    /// A commit's assumptions are not the committed ones: restart from the last commit.
+    Stale,
+    /// Too much is under way: slow down.
+    Busy,
+    /// The operation is larger than an entry may be.
+    TooLarge,
+    /// The batch is malformed.
+    Malformed,
+    /// The operation makes no sense in this shard.
+    WrongShard,
+}
