@@ -1,0 +1,1 @@
+//! A small Kafka client for our own load: idempotent, pipelined, cheap.
