@@ -9,7 +9,12 @@ use model::{Batch, HardState, LogEntry, PartitionId, PeerId, ReplicaId, TaskId};
 pub enum Action {
     /// Write to the journal, then say `Input::Persisted` with this number. `entries` replace all from their first
     /// index on; `snapshot` (index, term) replaces the whole log before them.
-    Persist { number: u64, snapshot: Option<(u64, u64)>, entries: Vec<LogEntry>, hard: Option<HardState> },
+    Persist {
+        number: u64,
+        snapshot: Option<(u64, u64)>,
+        entries: Vec<LogEntry>,
+        hard: Option<HardState>,
+    },
     /// Send a consensus message now. Messages that must wait for the disk are withheld until then.
     Send { to: PeerId, to_replica: ReplicaId, message: Bytes },
     /// Append a placed batch to its partition's segment; committed, in order, each once.
@@ -38,16 +43,28 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// The batch has this base offset; `duplicate` when it was there already.
-    Appended { base_offset: i64, duplicate: bool },
+    Appended {
+        base_offset: i64,
+        duplicate: bool,
+    },
     /// The task's commit is applied; its sequence is now this.
-    Committed { sequence: u64 },
+    Committed {
+        sequence: u64,
+    },
     /// The catalogue's answer.
     Changed(Changed),
     /// A new producer id, epoch 0.
-    Producer { id: i64 },
-    Trimmed { start: i64 },
+    Producer {
+        id: i64,
+    },
+    Trimmed {
+        start: i64,
+    },
     /// The fold has applied the barrier: read now.
-    Read { index: u64, term: u64 },
+    Read {
+        index: u64,
+        term: u64,
+    },
 }
 
 /// Why a request was not carried out.

@@ -1,3 +1,23 @@
 //! One shard's log: consensus, and what its committed entries mean.
+//!
+//! [`Replica`] is a machine: `step(now, input, &mut actions)`. It promises that nothing is acknowledged before a
+//! quorum of voters has it on disk and this replica has applied it. It never does I/O, never asks a clock or dice.
+
 pub mod action;
+pub mod checkpoint;
+pub mod error;
+pub mod fold;
 pub mod input;
+pub mod replica;
+pub mod status;
+
+pub use action::{Action, Answer, Refusal};
+pub use checkpoint::{Checkpoint, Restored};
+pub use error::Error;
+pub use fold::{Fold, Member, Partition, TaskState};
+pub use input::{Input, Now};
+pub use replica::{Config, Replica};
+pub use status::Status;
+
+/// How often the driver steps `Input::Tick`, in ms. Election takes 10 to 20 of them, so at most 1 s of silence.
+pub const TICK_MS: u64 = 50;
