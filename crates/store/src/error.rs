@@ -1,0 +1,74 @@
+//! Why a file could not be read or written, and what the caller can do about it.
+
+use std::io;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Each variant says what to do; the text is for people.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// Give the operation up; it may or may not have taken effect. A journal or segments that say this once stay
+    /// [`Error::Fenced`].
+    #[error("{doing}: {source}")]
+    Io { doing: String, source: io::Error },
+    /// Rebuild: a write or sync has failed before, so nothing that is said now could be believed.
+    #[error("writing has ended: {0}")]
+    Fenced(String),
+    /// Take the bytes from another replica: these have changed on the disk (SH0207).
+    #[error("stored bytes are damaged: {0}")]
+    Rot(String),
+    /// What was asked for is not on this disk: take it from another replica, or correct the question.
+    #[error("not on this disk: {0}")]
+    Missing(String),
+    /// Correct the call: nothing was written.
+    #[error("refused: {0}")]
+    Misuse(String),
+    /// Start the version that wrote it, or a newer one (SH0204).
+    #[error("{what} was written by {written_by}, this is {this}")]
+    Newer { what: String, written_by: String, this: String },
+    /// Stop the other process, or take another folder (SH0202).
+    #[error("data folder in use by pid {pid}")]
+    InUse { path: PathBuf, pid: u32 },
+    /// Take another folder: this one belongs to another mesh (SH0203).
+    #[error("data folder of mesh {found}, not of {wanted}")]
+    OtherMesh { found: String, wanted: String },
+    /// Take another folder: this one holds something that is not shoal's (SH0203).
+    #[error("{path} holds {found:?}, which shoal did not write")]
+    Foreign { path: PathBuf, found: String },
+    /// Say how to begin: there is no data folder yet (SH0205).
+    #[error("there is no data folder at {path}")]
+    Empty { path: PathBuf },
+    /// Make the folder writable (SH0206).
+    #[error("{path} cannot be written: {source}")]
+    Unwritable { path: PathBuf, source: io::Error },
+}
+
+impl Error {
+    /// An i/o error with what was being done, as a bare phrase ("open segment 12").
+    pub(crate) fn io(doing: impl Into<String>, source: io::Error) -> Self {
+        Self::Io { doing: doing.into(), source }
+    }
+
+    /// The code of the problem that people are shown, one of [`model::problem::CODES`].
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::InUse { .. } => "SH0202",
+            Self::OtherMesh { .. } | Self::Foreign { .. } => "SH0203",
+            Self::Newer { .. } => "SH0204",
+            Self::Empty { .. } => "SH0205",
+            Self::Unwritable { .. } | Self::Io { .. } | Self::Fenced(_) => "SH0206",
+            Self::Rot(_) | Self::Missing(_) => "SH0207",
+            Self::Misuse(_) => "SH0901",
+        }
+    }
+}
+
+impl From<fjall::Error> for Error {
+    fn from(error: fjall::Error) -> Self {
+        match error {
+            fjall::Error::Io(source) => Self::io("access the tables", source),
+            fjall::Error::Poisoned => Self::Fenced("the tables are poisoned".into()),
+            other => Self::Rot(format!("tables: {other}")),
+        }
+    }
+}
