@@ -1,16 +1,22 @@
 //! The owner of each shard: one of its seats, the nearest if it has room.
 //!
-//! Leading costs more than following, so the lead is divided as evenly as whole numbers allow: each seat gets its share
-//! rounded down, then limits grow by one, as often as the remaining shards need it, up to ⌈1.3 × the share⌉.
+//! Leading costs more than following, so a small mesh divides the lead as evenly as whole numbers allow: 64 shards on
+//! three peers are 21, 21 and 22. In a large one an even division would pass a newcomer's change on from peer to peer
+//! (at 200 peers, twenty times its share), so limits grow with the mesh to 1.2 × the share. Where the seats of the
+//! shards leave no such division, limits grow on, to ⌈1.3 × the share⌉.
 
 use crate::circle::{Circle, Seen};
 use crate::settle::{Placed, settle};
 use crate::share::Share;
 use alloc::vec::Vec;
 
+/// Up to so many seats the lead is divided evenly.
+const EVEN_SEATS: usize = 5;
+
 /// Moves the owner to the front of each set.
 pub(crate) fn choose(circle: &Circle, shares: &[Share], sets: &mut [Vec<usize>]) {
-    let mut limits: Vec<usize> = shares.iter().map(|share| share.owned_even()).collect();
+    let percent = 100 + (shares.len().saturating_sub(EVEN_SEATS) * 2).min(20) as u64;
+    let mut limits: Vec<usize> = shares.iter().map(|share| share.owned_within(percent)).collect();
     let mut owners: Vec<Vec<usize>> = nearest(circle, &limits, sets);
     for shard in 0..sets.len() {
         while owners[shard].is_empty() {

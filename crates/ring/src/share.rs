@@ -28,9 +28,9 @@ impl Share {
     pub fn owned_max(self) -> usize {
         bound(self.owned_micro, 130)
     }
-    /// ⌊the share⌋ of owned shards: what everybody gets first.
-    pub(crate) fn owned_even(self) -> usize {
-        (self.owned_micro / MICRO) as usize
+    /// ⌊`percent` of the share⌋ of owned shards.
+    pub(crate) fn owned_within(self, percent: u64) -> usize {
+        (self.owned_micro * percent / 100 / MICRO) as usize
     }
 }
 
@@ -93,7 +93,8 @@ fn pour(total: u64, parts: &[Part]) -> Vec<u64> {
             break;
         }
         let left = total.saturating_sub(taken);
-        let by_weight = |p: &Part| (u128::from(left) * u128::from(p.weight) / u128::from(weight)) as u64;
+        let by_weight =
+            |p: &Part| (u128::from(left) * u128::from(p.weight) / u128::from(weight)) as u64;
         let (mut over, mut under) = (0, 0);
         for (part, _) in parts.iter().zip(&fixed).filter(|(_, fixed)| fixed.is_none()) {
             let level = by_weight(part);

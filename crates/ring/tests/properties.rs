@@ -112,7 +112,9 @@ fn movement(peers: i32, zones: i32, weights: &[u32]) -> (f64, f64, f64) {
 
 #[test]
 fn a_newcomer_moves_little_more_than_its_share() {
-    println!("peers zones weights: average and most moves, leads, in parts of the newcomer's share");
+    println!(
+        "peers zones weights: average and most moves, leads, in parts of the newcomer's share"
+    );
     for peers in [3, 4, 5, 6, 7, 9, 12, 16, 24, 40, 80, 200] {
         for (zones, weights) in [(1, &[100][..]), (3, &[100]), (5, &[100]), (1, &[100, 50, 200])] {
             if zones > 1 && peers < 2 * zones {
