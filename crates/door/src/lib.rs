@@ -1,1 +1,13 @@
-//! Placeholder.
+//! What did the client ask? Kafka's protocol and HTTP's JSON, translated to and from our own words.
+//!
+//! Promises that no input makes it panic, loop or allocate more than a small multiple of what has arrived. Foreign
+//! words (topic, record, broker) stop here. Never opens a socket or a file, never asks a clock, never decides what
+//! a request does: `peer` carries the question to a shard and the answer back.
+
+pub mod http;
+pub mod kafka;
+
+/// The largest batch a client may append; Kafka's own default of `max.message.bytes`.
+pub const BATCH_BYTES_MAX: usize = 1_048_588;
+/// Partitions of one stream; each costs every peer some memory for ever.
+pub const PARTITIONS_MAX: u32 = 4_096;

@@ -1,0 +1,216 @@
+//! `/v1/views` and `/v1/pipelines`.
+
+use super::Shown;
+use serde::{Deserialize, Serialize};
+
+/// `GET /v1/views`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Views {
+    pub views: Vec<ViewSummary>,
+}
+
+/// A view.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewSummary {
+    pub name: String,
+    pub pipeline: String,
+    pub stage: String,
+    pub buckets: u32,
+    pub format: String,
+}
+
+/// How fresh an answer must be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Consistency {
+    /// Linearizable per shard: the leader asks its quorum.
+    #[default]
+    Leader,
+    /// The nearest replica, with its age.
+    Any,
+}
+
+impl Consistency {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Leader => "leader",
+            Self::Any => "any",
+        }
+    }
+}
+
+/// `GET /v1/views/{name}/rows/{key}?…`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowQuery {
+    #[serde(default)]
+    pub consistency: Consistency,
+}
+
+/// One row of a view.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    pub key: Shown,
+    pub value: Shown,
+    pub shard: u16,
+    pub term: u64,
+    pub position: RowPosition,
+    /// How long ago the replica last heard from its leader; 0 at the leader.
+    pub age_ms: u64,
+    /// The replica cannot tell how old its answer is.
+    pub stale: bool,
+    /// The peer whose replica answered.
+    pub peer: i32,
+}
+
+/// Up to where the log had been applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowPosition {
+    pub index: u64,
+}
+
+/// `GET /v1/views/{name}/rows?…`: rows in the order of their keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowsQuery {
+    /// The first key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    #[serde(default = "RowsQuery::limit_usual")]
+    pub limit: usize,
+    #[serde(default)]
+    pub consistency: Consistency,
+}
+
+impl RowsQuery {
+    const fn limit_usual() -> usize {
+        1_000
+    }
+}
+
+impl Default for RowsQuery {
+    fn default() -> Self {
+        Self { from: None, limit: Self::limit_usual(), consistency: Consistency::default() }
+    }
+}
+
+/// The rows of a scan, and where each shard stood when it answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ViewRows {
+    pub rows: Vec<ViewRow>,
+    /// Always `per shard`: a scan is not linearizable as a whole.
+    pub linearizable: String,
+    pub shards: Vec<ShardPosition>,
+    /// There are more rows behind the last.
+    pub more: bool,
+}
+
+impl ViewRows {
+    pub const LINEARIZABLE: &'static str = "per shard";
+}
+
+/// A row of a scan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ViewRow {
+    pub key: Shown,
+    pub value: Shown,
+}
+
+/// Where a shard stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardPosition {
+    pub shard: u16,
+    pub term: u64,
+    pub index: u64,
+    pub age_ms: u64,
+}
+
+/// `GET /v1/views/{name}/positions?…`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PositionsQuery {
+    #[serde(default)]
+    pub consistency: Consistency,
+}
+
+/// How far a view has read each source partition: the least of its buckets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewPositions {
+    pub positions: Vec<Position>,
+}
+
+/// One source partition: all events below `offset` are in the view.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    pub stream: String,
+    pub partition: u32,
+    pub offset: i64,
+}
+
+/// `GET /v1/pipelines`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pipelines {
+    pub pipelines: Vec<PipelineRow>,
+}
+
+/// A pipeline in the list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PipelineRow {
+    pub name: String,
+    pub version: u32,
+    pub stages: u32,
+    pub state: PipelineState,
+}
+
+/// Whether a pipeline or task makes progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PipelineState {
+    Running,
+    /// No voter has the code, or it failed too often.
+    Parked,
+}
+
+impl PipelineState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Parked => "parked",
+        }
+    }
+}
+
+/// `GET /v1/pipelines/{name}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PipelineDetail {
+    pub name: String,
+    pub version: u32,
+    /// 16 hexadecimal digits.
+    pub fingerprint: String,
+    pub stages: Vec<StageDetail>,
+}
+
+/// A stage of a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageDetail {
+    pub name: String,
+    pub buckets: u32,
+    pub sources: Vec<String>,
+    pub view: Option<String>,
+    pub output: Option<String>,
+    pub dead: Option<String>,
+    pub tasks: Vec<TaskRow>,
+}
+
+/// One task of a stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskRow {
+    pub bucket: u32,
+    pub shard: u16,
+    pub peer: Option<i32>,
+    /// `running`, `parked`, or what else its peer says of it.
+    pub state: String,
+    pub sequence: u64,
+    pub watermark_ms: i64,
+    pub restarts: u32,
+}

@@ -1,0 +1,120 @@
+//! Kafka's error codes under our names.
+
+use model::Problem;
+use std::borrow::Cow;
+
+/// A refusal in Kafka's numbers. Those marked *again* make clients refresh their metadata or wait and try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(i16)]
+pub enum KafkaError {
+    Unknown = -1,
+    OutOfRange = 1,
+    /// Again: a batch's checksum or lengths are wrong.
+    CorruptMessage = 2,
+    /// Again: the stream or partition does not exist.
+    UnknownStream = 3,
+    /// Again: no leader at the moment.
+    LeaderNotAvailable = 5,
+    /// Again: another peer leads.
+    NotLeader = 6,
+    /// Again: not decided in time.
+    RequestTimedOut = 7,
+    MessageTooLarge = 10,
+    /// Again: its state is being read.
+    CoordinatorLoading = 14,
+    /// Again: nobody coordinates at the moment.
+    CoordinatorNotAvailable = 15,
+    /// Again: another peer coordinates.
+    NotCoordinator = 16,
+    InvalidName = 17,
+    /// Again: no quorum; nothing was written.
+    NotEnoughReplicas = 19,
+    /// Again: written here, but no quorum has it.
+    NotEnoughReplicasAfterAppend = 20,
+    InvalidAcks = 21,
+    NotAllowed = 29,
+    InvalidTimestamp = 32,
+    UnsupportedVersion = 35,
+    StreamExists = 36,
+    InvalidPartitions = 37,
+    InvalidReplication = 38,
+    InvalidAssignment = 39,
+    InvalidSetting = 40,
+    InvalidRequest = 42,
+    OutOfOrderSequence = 45,
+    /// Clients take it as success.
+    DuplicateSequence = 46,
+    InvalidProducerEpoch = 47,
+    InvalidTransaction = 48,
+    /// Again: the disk is full or failed.
+    StorageError = 56,
+    UnknownProducer = 59,
+    /// Again: the client must send a full fetch.
+    UnknownFetchSession = 70,
+    /// Again: the client's leader epoch is old.
+    FencedEpoch = 74,
+    /// Again: the client's leader epoch is newer than ours.
+    UnknownEpoch = 75,
+    UnsupportedCompression = 76,
+    InvalidRecord = 87,
+    /// Again: a limit is reached.
+    LimitReached = 89,
+    /// Again: no stream has this id.
+    UnknownStreamId = 100,
+}
+
+impl KafkaError {
+    pub fn code(self) -> i16 {
+        self as i16
+    }
+
+    /// The code that says to a Kafka client what a problem says to a person.
+    pub fn of(problem: &Problem) -> Self {
+        match problem.code.as_str() {
+            "SH0002" => Self::InvalidName,
+            "SH0301" | "SH0306" => Self::UnknownStream,
+            "SH0302" => Self::StreamExists,
+            "SH0401" => Self::MessageTooLarge,
+            "SH0402" => Self::CorruptMessage,
+            "SH0403" => Self::OutOfRange,
+            "SH0404" | "SH0405" => Self::InvalidRequest,
+            "SH0501" => Self::NotEnoughReplicas,
+            "SH0502" | "SH0206" | "SH0207" => Self::StorageError,
+            "SH0503" => Self::LimitReached,
+            "SH0504" => Self::RequestTimedOut,
+            "SH0505" => Self::LeaderNotAvailable,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// A refusal with a text for those clients that show one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub error: KafkaError,
+    /// Empty when the code says it all.
+    pub message: Cow<'static, str>,
+}
+
+impl Refused {
+    pub fn new(error: KafkaError, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { error, message: message.into() }
+    }
+
+    pub(super) fn text(&self) -> Option<&str> {
+        Some(&*self.message).filter(|text| !text.is_empty())
+    }
+}
+
+impl From<KafkaError> for Refused {
+    fn from(error: KafkaError) -> Self {
+        Self { error, message: Cow::Borrowed("") }
+    }
+}
+
+impl From<&Problem> for Refused {
+    fn from(problem: &Problem) -> Self {
+        let Problem { code, what, because, fix } = problem;
+        Self::new(KafkaError::of(problem), format!("{what} ({code}): {because}; try: {fix}"))
+    }
+}

@@ -1,0 +1,209 @@
+//! Produce (0): batches to append. Their bytes stay as the client sent them.
+//!
+//! Every batch has been checked: lengths, checksum, format, counts, no control batch, no transaction.
+
+use super::wire::{Flaw, Reader, Writer};
+use super::{Ask, KafkaError, Refused, Reply};
+use crate::BATCH_BYTES_MAX;
+use bytes::Bytes;
+use model::Batch;
+use model::batch::{self, Codec};
+use std::sync::Arc;
+
+/// The oldest version whose batches have today's format.
+const VERSION_MIN: i16 = 3;
+/// Older clients cannot read zstd, so they may not write it either.
+const ZSTD_VERSION_MIN: i16 = 7;
+/// Batches of one partition in one request; clients send one.
+const BATCHES_MAX: usize = 1_024;
+
+/// The question.
+#[derive(Clone, Debug)]
+pub struct Produce {
+    /// -1, 0 or 1. With 0 no reply is sent.
+    pub acks: i16,
+    pub timeout_ms: i32,
+    pub transactional: Option<String>,
+    pub parts: Vec<ProducePart>,
+}
+
+/// What is to be appended to one partition.
+#[derive(Clone, Debug)]
+pub struct ProducePart {
+    pub stream: Arc<str>,
+    pub partition: i32,
+    /// At least one; or the answer for this part.
+    pub batches: Result<Vec<Batch>, Refused>,
+}
+
+/// The answer for one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProducedPart {
+    pub stream: Arc<str>,
+    pub partition: i32,
+    pub result: Result<Appended, Refused>,
+}
+
+/// Where the first event lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    pub base_offset: i64,
+    /// The partition's first offset, or -1.
+    pub start_offset: i64,
+}
+
+impl Produce {
+    pub(super) fn refuse(self, error: KafkaError) -> Vec<ProducedPart> {
+        self.parts.into_iter().map(|part| part.refuse(error.into())).collect()
+    }
+}
+
+impl ProducePart {
+    /// The refusal of the batches themselves if there is one, else this.
+    fn refuse(self, refused: Refused) -> ProducedPart {
+        let result = Err(self.batches.err().unwrap_or(refused));
+        ProducedPart { stream: self.stream, partition: self.partition, result }
+    }
+}
+
+/// A decoded request, and whether the client waits for a reply.
+pub(super) struct Decoded {
+    pub acks: i16,
+    pub ask: Ask,
+}
+
+pub(super) fn decode(reader: &mut Reader, version: i16) -> Result<Decoded, Flaw> {
+    let transactional = if version >= VERSION_MIN { reader.text_opt()? } else { None };
+    let acks = reader.i16()?;
+    let timeout_ms = reader.i32()?;
+    let mut parts = Vec::new();
+    let topics = reader.count(3)?.ok_or(Flaw::Null("the list of topics"))?;
+    for _ in 0..topics {
+        let stream = reader.name("a topic's name")?;
+        let named = check_name(&stream);
+        let count = reader.count(6)?.ok_or(Flaw::Null("a topic's list of partitions"))?;
+        parts.reserve(count.min(BATCHES_MAX));
+        for _ in 0..count {
+            let partition = reader.i32()?;
+            let bytes = reader.blob_opt()?;
+            reader.tags()?;
+            let batches = named.clone().and_then(|()| check(bytes, version));
+            parts.push(ProducePart { stream: stream.clone(), partition, batches });
+        }
+        reader.tags()?;
+    }
+    reader.tags()?;
+    let ask = Produce { acks, timeout_ms, transactional, parts };
+    let ask = match acks {
+        -1..=1 if version >= VERSION_MIN => Ask::Produce(ask),
+        -1..=1 => Ask::Answered(Reply::Produce(ask.refuse(KafkaError::UnsupportedVersion))),
+        _ => Ask::Answered(Reply::Produce(ask.refuse(KafkaError::InvalidAcks))),
+    };
+    Ok(Decoded { acks, ask })
+}
+
+fn check_name(name: &str) -> Result<(), Refused> {
+    model::name::check(name).map_err(|e| Refused::new(KafkaError::InvalidName, e.to_string()))
+}
+
+/// The batches of one partition, each checked.
+fn check(bytes: Option<Bytes>, version: i16) -> Result<Vec<Batch>, Refused> {
+    if version < VERSION_MIN {
+        return Err(KafkaError::UnsupportedVersion.into());
+    }
+    let mut bytes = bytes.unwrap_or_default();
+    if bytes.is_empty() {
+        return Err(Refused::new(KafkaError::InvalidRecord, "there is no batch"));
+    }
+    let mut batches = Vec::with_capacity(1);
+    while !bytes.is_empty() {
+        let (batch, size) = Batch::first(&bytes).map_err(refused)?;
+        check_batch(&batch, version)?;
+        if batches.len() == BATCHES_MAX {
+            return Err(Refused::new(KafkaError::InvalidRecord, "there are too many batches"));
+        }
+        batches.push(batch);
+        bytes = bytes.slice(size..);
+    }
+    Ok(batches)
+}
+
+/// What a batch of a client must be beyond being well-formed.
+fn check_batch(batch: &Batch, version: i16) -> Result<(), Refused> {
+    let wrong = |error, text: &'static str| Err(Refused::new(error, text));
+    if batch.size() > BATCH_BYTES_MAX {
+        let text = format!("a batch has {} bytes, the limit is {BATCH_BYTES_MAX}", batch.size());
+        return Err(Refused::new(KafkaError::MessageTooLarge, text));
+    }
+    if batch.is_control() {
+        return wrong(KafkaError::InvalidRecord, "clients may not send control batches");
+    }
+    if batch.is_transactional() {
+        return wrong(KafkaError::InvalidTransaction, "transactions are not offered");
+    }
+    // Only compaction leaves holes; a client's delta would take offsets that no event has.
+    if batch.last_offset_delta() != batch.count() - 1 {
+        return wrong(KafkaError::InvalidRecord, "the offsets do not fit the number of events");
+    }
+    // Our own base offset replaces it; until then sums with it must not overflow.
+    if !(0..=i64::MAX / 2).contains(&batch.base_offset()) {
+        return wrong(KafkaError::InvalidRecord, "the base offset is out of range");
+    }
+    if batch.producer_id() >= 0 && (batch.base_sequence() < 0 || batch.producer_epoch() < 0) {
+        return wrong(KafkaError::InvalidRecord, "a producer's epoch or sequence is negative");
+    }
+    if batch.codec() == Ok(Codec::Zstd) && version < ZSTD_VERSION_MIN {
+        return wrong(KafkaError::UnsupportedCompression, "zstd needs Produce version 7");
+    }
+    Ok(())
+}
+
+fn refused(error: batch::Error) -> Refused {
+    let code = match error {
+        batch::Error::Magic(_) | batch::Error::Control | batch::Error::Record(_) => {
+            KafkaError::InvalidRecord
+        }
+        batch::Error::Compression(_) => KafkaError::UnsupportedCompression,
+        batch::Error::Bomb(_) => KafkaError::MessageTooLarge,
+        _ => KafkaError::CorruptMessage,
+    };
+    Refused::new(code, error.to_string())
+}
+
+pub(super) fn encode(writer: &mut Writer, version: i16, parts: &[ProducedPart]) {
+    let runs = || parts.chunk_by(|a, b| a.stream == b.stream);
+    writer.count(runs().count());
+    for run in runs() {
+        writer.text(&run[0].stream);
+        writer.count(run.len());
+        for part in run {
+            encode_part(writer, version, part);
+        }
+        writer.tags();
+    }
+    if version >= 1 {
+        writer.i32(0);
+    }
+    writer.tags();
+}
+
+fn encode_part(writer: &mut Writer, version: i16, part: &ProducedPart) {
+    let refused = part.result.as_ref().err();
+    let none = Appended { base_offset: -1, start_offset: -1 };
+    let appended = part.result.as_ref().unwrap_or(&none);
+    writer.i32(part.partition);
+    writer.error(refused.map(|r| r.error));
+    writer.i64(appended.base_offset);
+    if version >= 2 {
+        // The time of append: -1, since events keep the time their client gave them.
+        writer.i64(-1);
+    }
+    if version >= 5 {
+        writer.i64(appended.start_offset);
+    }
+    if version >= 8 {
+        writer.count(0);
+        writer.text_opt(refused.and_then(Refused::text));
+    }
+    writer.tags();
+}

@@ -1,0 +1,60 @@
+//! ApiVersions (18): what is offered. Only what is whole is listed, since clients use what is listed.
+
+use super::KafkaError;
+use super::wire::Writer;
+
+pub const PRODUCE: i16 = 0;
+pub const FETCH: i16 = 1;
+pub const LIST_OFFSETS: i16 = 2;
+pub const METADATA: i16 = 3;
+pub const API_VERSIONS: i16 = 18;
+pub const CREATE_STREAMS: i16 = 19;
+pub const INIT_PRODUCER: i16 = 22;
+
+/// One API and its versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    pub api: i16,
+    pub min: i16,
+    pub max: i16,
+    /// From this version on strings, arrays and structures have their compact forms.
+    pub flexible: i16,
+}
+
+/// All that is offered. Produce 0 to 2 are listed because librdkafka judges compression by them (KAFKA-18659), and
+/// refused when used. Fetch ends before the version that names streams by id only.
+pub const OFFERS: &[Offer] = &[
+    Offer { api: PRODUCE, min: 0, max: 9, flexible: 9 },
+    Offer { api: FETCH, min: 4, max: 12, flexible: 12 },
+    Offer { api: LIST_OFFSETS, min: 1, max: 7, flexible: 6 },
+    Offer { api: METADATA, min: 0, max: 12, flexible: 9 },
+    Offer { api: API_VERSIONS, min: 0, max: 4, flexible: 3 },
+    Offer { api: CREATE_STREAMS, min: 0, max: 7, flexible: 5 },
+    Offer { api: INIT_PRODUCER, min: 0, max: 4, flexible: 2 },
+];
+
+/// The offer of an API, if there is one.
+pub fn offer(api: i16) -> Option<&'static Offer> {
+    OFFERS.iter().find(|offer| offer.api == api)
+}
+
+/// A version that is not offered is answered in the form of version 0, so that any client can read the list.
+/// The reply's header is the old one in every version.
+pub(super) fn encode(writer: &mut Writer, version: i16) {
+    let own = offer(API_VERSIONS).expect("ApiVersions is offered");
+    let known = (own.min..=own.max).contains(&version);
+    let form = if known { version } else { 0 };
+    writer.flexible(form >= own.flexible);
+    writer.error((!known).then_some(KafkaError::UnsupportedVersion));
+    writer.count(OFFERS.len());
+    for offer in OFFERS {
+        writer.i16(offer.api);
+        writer.i16(offer.min);
+        writer.i16(offer.max);
+        writer.tags();
+    }
+    if form >= 1 {
+        writer.i32(0);
+    }
+    writer.tags();
+}
