@@ -8,6 +8,7 @@ use super::queue::{Parcel, Queue};
 use super::wire::{self, Layout};
 use anyhow::{Context, bail};
 use bytes::Bytes;
+use door::kafka::KafkaError;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -32,8 +33,21 @@ const OUT_OF_ORDER_MAX: u32 = 5;
 /// How long a stream may take to get leaders at the start.
 const START: Duration = Duration::from_secs(30);
 
-const OUT_OF_ORDER: i16 = 45;
-const DUPLICATE: i16 = 46;
+const OUT_OF_ORDER: i16 = KafkaError::OutOfOrderSequence as i16;
+const DUPLICATE: i16 = KafkaError::DuplicateSequence as i16;
+/// What says "not here" or "not now"; the client's patience bounds how long that may go on.
+const PASSING: [KafkaError; 10] = [
+    KafkaError::UnknownStream,
+    KafkaError::LeaderNotAvailable,
+    KafkaError::NotLeader,
+    KafkaError::RequestTimedOut,
+    KafkaError::NotEnoughReplicas,
+    KafkaError::NotEnoughReplicasAfterAppend,
+    KafkaError::StorageError,
+    KafkaError::FencedEpoch,
+    KafkaError::UnknownEpoch,
+    KafkaError::LimitReached,
+];
 
 /// What to write to, and in which portions.
 #[derive(Clone, Debug)]
@@ -360,10 +374,8 @@ impl Producer {
     }
 }
 
-/// Errors that say "not here" or "not now": unknown partition (while it spreads), leader not available, not the
-/// leader, timed out, network, not enough replicas (before and after the append), storage, fenced and unknown epoch.
 fn is_passing(error: i16) -> bool {
-    matches!(error, 3 | 5 | 6 | 7 | 13 | 19 | 20 | 56 | 74 | 76)
+    PASSING.iter().any(|passing| passing.code() == error)
 }
 
 async fn prepare(settings: &Settings) -> anyhow::Result<(Layout, wire::ProducerId)> {

@@ -247,104 +247,124 @@ fn skip_ids(frame: &mut Bytes) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kafka_protocol::messages::*;
-    use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
-    use model::{Batch, BatchBuilder};
+    use door::kafka::{
+        Appended, Ask, KafkaError, MetadataPart, MetadataPeer, MetadataReply, MetadataStream,
+        ProducedPart, Refused, Reply, Request, Wanted, decode, encode,
+    };
+    use model::{Batch, BatchBuilder, MeshId, PeerId, StreamId};
 
-    /// Strips length and header, and checks both.
-    fn body(mut frame: Bytes, api: ApiKey, version: i16) -> Bytes {
+    /// What the door makes of a request of ours.
+    fn read(mut frame: Bytes) -> Request {
         assert_eq!(frame.get_i32() as usize, frame.len());
-        let header = RequestHeader::decode(&mut frame, api.request_header_version(version));
-        let header = header.expect("a header");
-        assert_eq!((header.request_api_key, header.request_api_version), (api as i16, version));
-        assert_eq!((header.correlation_id, header.client_id.as_deref()), (7, Some("shoal")));
-        frame
+        let request = decode(frame).expect("the door reads it");
+        assert_eq!(
+            (request.head.correlation, request.head.client_id.as_deref()),
+            (7, Some("shoal"))
+        );
+        request
     }
 
-    fn answer(response: impl Encodable, version: i16) -> Bytes {
-        let mut out = BytesMut::new();
-        response.encode(&mut out, version).expect("encodes");
-        out.freeze()
+    /// What the door answers to a request of ours, after its length and number.
+    fn answer(frame: Bytes, reply: Reply) -> Bytes {
+        let mut bytes = encode(&read(frame).head, reply).expect("an answer is wanted");
+        assert_eq!(bytes.get_i32() as usize, bytes.len());
+        assert_eq!(correlation(&mut bytes), Ok(7));
+        bytes
+    }
+
+    fn batch() -> Batch {
+        let mut builder = BatchBuilder::new().producer(5, 0, 40);
+        builder.push(1_000, Some(b"k"), Some(b"v"), &[]);
+        builder.build().expect("one event")
     }
 
     #[test]
-    fn every_request_is_what_the_protocols_own_types_read() {
-        let mut frame = body(metadata(7, "flights"), ApiKey::Metadata, 4);
-        let asked = MetadataRequest::decode(&mut frame, 4).expect("decodes");
-        assert!(asked.allow_auto_topic_creation && frame.is_empty());
-        let topics = asked.topics.expect("one topic");
-        assert_eq!(topics[0].name.as_ref().map(|n| n.as_str()), Some("flights"));
-
-        let mut frame = body(init_producer(7), ApiKey::InitProducerId, 1);
-        let asked = InitProducerIdRequest::decode(&mut frame, 1).expect("decodes");
-        assert!(asked.transactional_id.is_none() && frame.is_empty());
-
-        let frame = body(versions(7), ApiKey::ApiVersions, 0);
-        assert!(frame.is_empty());
+    fn the_door_reads_what_is_asked_about_a_stream() {
+        let Ask::Metadata(asked) = read(metadata(7, "flights")).ask else { panic!("not metadata") };
+        assert!(asked.create);
+        assert_eq!(asked.streams, Some(vec![Wanted::Name("flights".to_owned())]));
+        assert!(matches!(read(init_producer(7)).ask, Ask::InitProducer(_)));
+        assert!(matches!(read(versions(7)).ask, Ask::Versions));
     }
 
     #[test]
     fn a_produce_request_carries_each_batch_unchanged() {
-        let mut builder = BatchBuilder::new().producer(5, 0, 40);
-        builder.push(1_000, Some(b"k"), Some(b"v"), &[]);
-        let batch = builder.build().expect("one event");
-        let parts = [(3, batch.bytes().clone()), (9, batch.bytes().clone())];
-        let mut frame = body(produce(7, "flights", 900, &parts), ApiKey::Produce, 8);
-        let asked = ProduceRequest::decode(&mut frame, 8).expect("decodes");
-        assert!(frame.is_empty());
+        let parts = [(3, batch().bytes().clone()), (9, batch().bytes().clone())];
+        let Ask::Produce(asked) = read(produce(7, "flights", 900, &parts)).ask else {
+            panic!("not produce")
+        };
         assert_eq!((asked.acks, asked.timeout_ms), (-1, 900));
-        let topic = &asked.topic_data[0];
-        assert_eq!(topic.name.as_str(), "flights");
-        let indexes: Vec<i32> = topic.partition_data.iter().map(|p| p.index).collect();
-        assert_eq!(indexes, [3, 9]);
-        let carried = topic.partition_data[1].records.clone().expect("a batch");
-        assert_eq!(Batch::one(carried).expect("a whole batch"), batch);
+        for (part, partition) in asked.parts.iter().zip([3, 9]) {
+            assert_eq!((&*part.stream, part.partition), ("flights", partition));
+            assert_eq!(part.batches, Ok(vec![batch()]));
+        }
     }
 
     #[test]
-    fn answers_of_the_protocols_own_types_are_read() {
-        let part = produce_response::PartitionProduceResponse::default();
-        let part = part.with_index(3).with_base_offset(40).with_error_code(6);
-        let part = part.with_error_message(Some(StrBytes::from_static_str("moved")));
-        let topic = produce_response::TopicProduceResponse::default();
-        let topic = topic.with_partition_responses(vec![part]);
-        let response = ProduceResponse::default().with_responses(vec![topic]);
-        let expected =
-            Outcome { partition: 3, error: 6, base_offset: 40, message: Some("moved".into()) };
-        assert_eq!(outcomes(&mut answer(response, 8)), Ok(vec![expected]));
-
-        let response = InitProducerIdResponse::default().with_producer_id(ProducerId(77));
-        let id = super::producer_id(&mut answer(response, 1)).expect("an id");
-        assert_eq!(id, super::ProducerId { id: 77, epoch: 0 });
+    fn the_doors_outcomes_are_read() {
+        let part = |partition, result| ProducedPart { stream: "flights".into(), partition, result };
+        let reply = Reply::Produce(vec![
+            part(3, Ok(Appended { base_offset: 40, start_offset: 0 })),
+            part(9, Err(Refused::new(KafkaError::NotLeader, "moved"))),
+        ]);
+        let read = outcomes(&mut answer(produce(7, "flights", 900, &[]), reply)).expect("read");
+        let expected = [(3, 0, 40, None), (9, 6, -1, Some("moved".to_owned()))];
+        let expected = expected.map(|(partition, error, base_offset, message)| Outcome {
+            partition,
+            error,
+            base_offset,
+            message,
+        });
+        assert_eq!(read, expected);
     }
 
     #[test]
     fn a_layout_names_leaders_and_where_they_listen() {
-        let peer = metadata_response::MetadataResponseBroker::default();
-        let peer = peer.with_node_id(BrokerId(2)).with_port(9102);
-        let peer = peer.with_host(StrBytes::from_static_str("127.0.0.1"));
-        let led = metadata_response::MetadataResponsePartition::default();
-        let led = led.with_leader_id(BrokerId(2)).with_replica_nodes(vec![BrokerId(1)]);
-        let lost = metadata_response::MetadataResponsePartition::default();
-        let lost = lost.with_partition_index(1).with_leader_id(BrokerId(-1));
-        let topic = metadata_response::MetadataResponseTopic::default();
-        let name = TopicName(StrBytes::from_static_str("flights"));
-        let topic = topic.with_name(Some(name)).with_partitions(vec![led, lost]);
-        let response = MetadataResponse::default().with_brokers(vec![peer]);
-        let response = response.with_topics(vec![topic]);
-        let read = layout(&mut answer(response, 4)).expect("a layout");
-        assert_eq!(read.leaders, [Some(2), None]);
+        let peer = PeerId(2);
+        let part = |partition, leader| MetadataPart {
+            partition,
+            leader,
+            epoch: 3,
+            replicas: vec![peer],
+            in_sync: vec![peer],
+            offline: Vec::new(),
+        };
+        let stream = MetadataStream {
+            error: None,
+            name: Some("flights".to_owned()),
+            id: StreamId(9),
+            parts: vec![part(0, Some(peer)), part(1, None)],
+        };
+        let listens = MetadataPeer { id: peer, host: "127.0.0.1".into(), port: 9102, zone: None };
+        let reply = MetadataReply {
+            mesh: MeshId(1),
+            controller: peer,
+            peers: vec![listens],
+            streams: vec![stream],
+        };
+        let mut bytes = answer(metadata(7, "flights"), Reply::Metadata(reply));
+        let read = layout(&mut bytes).expect("a layout");
+        assert!(bytes.is_empty());
+        assert_eq!((read.error, read.leaders), (0, vec![Some(2), None]));
         assert_eq!(read.peers.get(&2).map(String::as_str), Some("127.0.0.1:9102"));
     }
 
     #[test]
+    fn the_door_speaks_our_versions_and_gives_producer_ids() {
+        assert_eq!(check_versions(&mut answer(versions(7), Reply::Versions)), Ok(()));
+        let mut given = answer(init_producer(7), Reply::InitProducer(Ok(77)));
+        assert_eq!(producer_id(&mut given), Ok(ProducerId { id: 77, epoch: 0 }));
+        let refused = Reply::InitProducer(Err(KafkaError::CoordinatorNotAvailable));
+        assert_eq!(producer_id(&mut answer(init_producer(7), refused)), Err(Error::Refused(15)));
+    }
+
+    #[test]
     fn a_peer_without_our_versions_is_refused_by_name() {
-        let keys = [(0, 3, 7), (3, 0, 12), (22, 0, 4)].map(|(key, least, most)| {
-            let version = api_versions_response::ApiVersion::default();
-            version.with_api_key(key).with_min_version(least).with_max_version(most)
-        });
-        let response = ApiVersionsResponse::default().with_api_keys(keys.to_vec());
-        let found = check_versions(&mut answer(response, 0));
+        let mut frame = BytesMut::new();
+        frame.put_i16(0);
+        frame.put_i32(1);
+        [0, 3, 7].into_iter().for_each(|number| frame.put_i16(number));
+        let found = check_versions(&mut frame.freeze());
         assert_eq!(found, Err(Error::Version { api: 0, version: 8 }));
     }
 
