@@ -1,0 +1,8 @@
+//! Kafka's protocol against the generated codec of `kafka-protocol`: it writes the requests and reads the replies,
+//! in every version that is offered.
+
+mod asking;
+mod fuzz;
+mod oracle;
+mod pitfalls;
+mod producing;
