@@ -1,0 +1,98 @@
+//! The end of a builder: where a stage's results go.
+
+use super::{BUCKETS, Pipeline, StageDraft};
+use crate::stage::{MakeCore, SourceCode};
+
+/// Results by key, not entered as a stage yet.
+#[must_use = "a table does nothing until it has a .view, a .to or a .stage"]
+pub struct Table {
+    pipeline: Pipeline,
+    draft: StageDraft,
+}
+
+/// A stage that is entered.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    pipeline: Pipeline,
+    at: usize,
+}
+
+impl Table {
+    pub(super) fn new(
+        pipeline: Pipeline,
+        sources: Vec<SourceCode>,
+        shape: String,
+        name: &str,
+        format: &str,
+        core: MakeCore,
+    ) -> Self {
+        let draft = StageDraft {
+            name: String::new(),
+            buckets: BUCKETS,
+            sources,
+            shape: format!("{shape} {name}"),
+            format: format.to_owned(),
+            view: None,
+            output: None,
+            core,
+            fault: None,
+        };
+        Self { pipeline, draft }
+    }
+
+    pub(super) fn refused(mut self, because: &str) -> Self {
+        self.draft.fault = Some(because.to_owned());
+        self
+    }
+
+    /// Into how many buckets the keys are divided, each with a task: 16 if nothing is said, fixed once it runs.
+    pub fn buckets(mut self, buckets: u32) -> Self {
+        self.draft.buckets = buckets;
+        self
+    }
+
+    /// Keeps the rows as a view that any peer answers. The stage gets its name.
+    pub fn view(self, name: &str) -> Stage {
+        self.stage(name).view(name)
+    }
+
+    /// Emits changes into a stream that the stage makes. The stage gets its name.
+    ///
+    /// A running aggregate emits each key it changed, once a commit; a windowed one each window when it closes.
+    pub fn to(self, stream: &str) -> Stage {
+        self.stage(stream).to(stream)
+    }
+
+    /// Enters the stage under a name of its own: its dead letters are in `<pipeline>.<name>.dead`.
+    pub fn stage(mut self, name: &str) -> Stage {
+        self.draft.name = name.to_owned();
+        let at = self.pipeline.enter(self.draft);
+        Stage { pipeline: self.pipeline, at }
+    }
+}
+
+impl Stage {
+    /// Keeps its rows as a view.
+    pub fn view(self, name: &str) -> Self {
+        self.pipeline.change(self.at, |draft| draft.view = Some(name.to_owned()));
+        self
+    }
+
+    /// Emits into a stream that the stage makes.
+    pub fn to(self, stream: &str) -> Self {
+        self.pipeline.change(self.at, |draft| draft.output = Some(stream.to_owned()));
+        self
+    }
+
+    /// As [`Table::buckets`], for stages that are entered at once.
+    pub fn buckets(self, buckets: u32) -> Self {
+        self.pipeline.change(self.at, |draft| draft.buckets = buckets);
+        self
+    }
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Table({})", self.draft.shape)
+    }
+}

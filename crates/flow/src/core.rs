@@ -1,0 +1,117 @@
+//! What a task does with its items: the seam between the task, which commits, and the kinds of stages, which fold.
+
+mod aggregate;
+mod forward;
+mod process;
+mod running;
+mod window;
+
+pub(crate) use aggregate::{Counting, Folding, Kept};
+pub(crate) use forward::Forward;
+pub(crate) use process::Processing;
+pub(crate) use running::Running;
+pub(crate) use window::Windowing;
+
+use crate::carry::Failure;
+use crate::chunk::Item;
+use crate::state::State;
+use bytes::Bytes;
+use model::{PartitionId, StreamId};
+use std::collections::BTreeMap;
+
+/// Folds items into a task's state. Calls may panic; the task then drops it, takes the step back and makes a new one.
+pub(crate) trait Core: Send {
+    /// Before the first item, also after a restart.
+    fn open(&mut self, _turn: &mut Turn) -> Result<(), Failure> {
+        Ok(())
+    }
+    fn item(&mut self, item: &Item<'_>, turn: &mut Turn) -> Result<(), Failure>;
+    fn timer(&mut self, at_ms: i64, key: &[u8], turn: &mut Turn) -> Result<(), Failure>;
+    /// The items of this step are over: what is only in memory goes into the state.
+    fn flush(&mut self, _turn: &mut Turn) -> Result<(), Failure> {
+        Ok(())
+    }
+    fn close(&mut self) {}
+    /// An item's value as people read it in a dead letter.
+    fn show(&self, value: &[u8]) -> Bytes;
+}
+
+/// What is being worked on: the unit of retry and of dead letters.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Unit {
+    /// Before any event: opening.
+    Start,
+    /// All items of one event.
+    Event { source: PartitionId, offset: i64 },
+    /// One timer of one key.
+    Timer { at_ms: i64, key: Bytes },
+}
+
+/// What a call may touch, and who is to blame if it fails.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    pub(crate) state: State,
+    pub(crate) unit: Unit,
+    /// The watermark before this step's items; during timers, after them.
+    pub(crate) watermark_ms: i64,
+    pub(crate) bucket: u32,
+    pub(crate) buckets: u32,
+    /// Whether somebody reads what is emitted.
+    pub(crate) emits: bool,
+    /// `<pipeline>.<stage>`, for dead letters.
+    pub(crate) stage: String,
+    /// Names of the sources, for dead letters.
+    pub(crate) streams: BTreeMap<StreamId, String>,
+}
+
+/// What is given up, for the dead-letter partition.
+#[derive(Debug)]
+pub(crate) struct Letter<'a> {
+    pub(crate) time_ms: i64,
+    pub(crate) key: &'a [u8],
+    pub(crate) value: &'a [u8],
+    pub(crate) cause: &'a str,
+    pub(crate) attempt: u32,
+}
+
+impl Turn {
+    /// Where the unit lies, for people.
+    pub(crate) fn place(&self, unit: &Unit) -> String {
+        match unit {
+            Unit::Start => format!("{} at its start", self.stage),
+            Unit::Event { source, offset } => {
+                let stream = self.streams.get(&source.stream).map_or("?", String::as_str);
+                format!("{} at {stream}/{}@{offset}", self.stage, source.partition)
+            }
+            Unit::Timer { at_ms, key } => {
+                format!("{} at the timer {at_ms} of {:?}", self.stage, String::from_utf8_lossy(key))
+            }
+        }
+    }
+
+    /// Writes a dead letter about the current unit.
+    pub(crate) fn bury(&mut self, letter: &Letter<'_>) -> Result<(), Failure> {
+        let attempt = letter.attempt.to_string();
+        let mut headers: Vec<(&str, Option<&[u8]>)> = vec![
+            ("cause", Some(letter.cause.as_bytes())),
+            ("stage", Some(self.stage.as_bytes())),
+            ("attempt", Some(attempt.as_bytes())),
+        ];
+        let (partition, offset, at);
+        match &self.unit {
+            Unit::Start => {}
+            Unit::Event { source, offset: of } => {
+                (partition, offset) = (source.partition.to_string(), of.to_string());
+                let stream = self.streams.get(&source.stream).map_or("?", String::as_str);
+                headers.push(("stream", Some(stream.as_bytes())));
+                headers.push(("partition", Some(partition.as_bytes())));
+                headers.push(("offset", Some(offset.as_bytes())));
+            }
+            Unit::Timer { at_ms, .. } => {
+                at = at_ms.to_string();
+                headers.push(("timer", Some(at.as_bytes())));
+            }
+        }
+        self.state.bury(letter, &headers)
+    }
+}

@@ -1,0 +1,444 @@
+//! One stage on one bucket: folds chunks into commits.
+//!
+//! T1 A commit is a pure function of the rows, the positions, the chunks and the failures so far: it may be computed
+//!    again anywhere, from the last commit on.
+//! T2 Positions and rows move together, in one commit; one commit is under way at a time.
+//! T3 The watermark never falls.
+//! T4 An event of a source is in exactly one commit: folded, or as a dead letter that says why.
+//!
+//! A panic or error of user code takes the step back; what lies before the failing event is computed again and
+//! committed, and the event is what the next step begins with. After three failures it is a dead letter.
+
+mod work;
+
+use crate::carry::Failure;
+use crate::chunk::Chunk;
+use crate::core::{Core, Turn, Unit};
+use crate::exchange::ATTEMPTS_MAX;
+use crate::stage::StageCode;
+use crate::state::State;
+use crate::{Action, Error, Input};
+use bytes::Bytes;
+use model::entry::{Commit, Move};
+use model::{PartitionId, StreamId, TaskId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use work::{Fault, Progress};
+
+/// Positions that only moved are committed after so long, since retention waits for them.
+const HOLD_MS: u64 = 10_000;
+/// How often one step is computed again, for different failures, before the task is parked.
+const RERUNS_MAX: usize = 32;
+/// The wait after a first failure; it doubles.
+const WAIT_MS: u64 = 100;
+
+/// What the fold has of a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// The term in which this peer leads the task's shard.
+    pub term: u64,
+    /// The version that runs; 0 if the task never ran.
+    pub version: u32,
+    pub sequence: u64,
+    pub watermark_ms: i64,
+    /// Committed offset and watermark of each source partition; none is offset 0 and no watermark.
+    pub positions: BTreeMap<PartitionId, (i64, i64)>,
+    /// All its rows.
+    pub rows: Vec<(Bytes, Bytes)>,
+}
+
+impl Default for Restored {
+    fn default() -> Self {
+        Self {
+            term: 0,
+            version: 0,
+            sequence: 0,
+            watermark_ms: i64::MIN,
+            positions: BTreeMap::new(),
+            rows: Vec::new(),
+        }
+    }
+}
+
+/// The streams around a task, by the catalogue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskStreams {
+    pub output: Option<PartitionId>,
+    pub dead: PartitionId,
+    /// In the order of [`StageCode::sources`].
+    pub sources: Vec<SourceStream>,
+}
+
+/// One stream that the stage reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceStream {
+    pub stream: StreamId,
+    pub partitions: u32,
+}
+
+/// What a task has done since it was built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Items that the stage got.
+    pub items: u64,
+    /// Items that came too late for their window.
+    pub late: u64,
+    /// Events and timers that were given up.
+    pub dead: u64,
+    /// Failures of user code.
+    pub failures: u64,
+}
+
+/// How far one source partition is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    offset: i64,
+    watermark_ms: i64,
+}
+
+/// One source partition.
+#[derive(Debug)]
+struct Source {
+    committed: Place,
+    reached: Place,
+    idle_after_ms: u64,
+    /// When it last had events.
+    moved_ms: Option<u64>,
+    is_idle: bool,
+}
+
+/// What is known of a unit that failed.
+#[derive(Debug)]
+struct Tried {
+    attempts: u32,
+    cause: String,
+}
+
+/// A task. See the head of this file; [`Task::step`] is all there is to drive it.
+pub struct Task {
+    id: TaskId,
+    code: Arc<StageCode>,
+    term: u64,
+    sequence: u64,
+    watermark_ms: i64,
+    sources: BTreeMap<PartitionId, Source>,
+    streams: TaskStreams,
+    turn: Turn,
+    /// None until it is opened, and after a failure.
+    core: Option<Box<dyn Core>>,
+    tried: BTreeMap<Unit, Tried>,
+    is_pending: bool,
+    /// Timers that are due did not fit into the last commit.
+    has_more: bool,
+    held_since_ms: Option<u64>,
+    tally: Tally,
+}
+
+impl std::fmt::Debug for Task {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Task({:?} of {:?}, sequence {})", self.id, self.code, self.sequence)
+    }
+}
+
+impl Task {
+    /// A task as the fold has it. User code is not called before the first step.
+    ///
+    /// Fails if a newer version runs than `code` is.
+    pub fn new(
+        id: TaskId,
+        code: Arc<StageCode>,
+        restored: Restored,
+        streams: TaskStreams,
+    ) -> Result<Self, Error> {
+        assert_eq!(code.sources.len(), streams.sources.len(), "each source has its stream");
+        if restored.version > code.version {
+            return Err(Error::Version { running: restored.version, held: code.version });
+        }
+        let mut sources = BTreeMap::new();
+        let mut names = BTreeMap::new();
+        for (source, of) in streams.sources.iter().zip(&code.sources) {
+            names.insert(source.stream, of.stream.clone());
+            for partition in 0..source.partitions {
+                let partition = PartitionId { stream: source.stream, partition };
+                let at = restored.positions.get(&partition).copied().unwrap_or((0, i64::MIN));
+                let place = Place { offset: at.0, watermark_ms: at.1 };
+                let source = Source {
+                    committed: place,
+                    reached: place,
+                    idle_after_ms: of.idle_after_ms,
+                    moved_ms: None,
+                    is_idle: false,
+                };
+                sources.insert(partition, source);
+            }
+        }
+        let turn = Turn {
+            state: State::restored(restored.rows),
+            unit: Unit::Start,
+            watermark_ms: restored.watermark_ms,
+            bucket: id.bucket,
+            buckets: code.buckets,
+            emits: streams.output.is_some(),
+            stage: format!("{}.{}", code.pipeline, code.name),
+            streams: names,
+        };
+        Ok(Self {
+            id,
+            code,
+            term: restored.term,
+            sequence: restored.sequence,
+            watermark_ms: restored.watermark_ms,
+            sources,
+            streams,
+            turn,
+            core: None,
+            tried: BTreeMap::new(),
+            is_pending: false,
+            has_more: false,
+            held_since_ms: None,
+            tally: Tally::default(),
+        })
+    }
+
+    /// Lets one thing happen. `now_ms` is any monotonic time. `Err` means refused, nothing changed; only after
+    /// [`Error::Sequence`] and [`Error::Version`] must the task be built again.
+    pub fn step(
+        &mut self,
+        now_ms: u64,
+        input: Input,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Error> {
+        match input {
+            Input::Chunks(chunks) => self.on_chunks(now_ms, chunks, actions),
+            Input::Committed { sequence } => self.on_committed(now_ms, sequence, actions),
+            Input::Time => self.on_time(now_ms, actions),
+        }
+    }
+
+    /// Where each source partition is to be asked from.
+    pub fn positions(&self) -> impl Iterator<Item = (PartitionId, i64)> + '_ {
+        self.sources.iter().map(|(partition, source)| (*partition, source.reached.offset))
+    }
+
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// The sequence of the last commit that is known to be applied.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
+    pub fn watermark_ms(&self) -> i64 {
+        self.watermark_ms
+    }
+
+    /// Whether a commit is under way.
+    pub fn is_pending(&self) -> bool {
+        self.is_pending
+    }
+
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Tells user code that the task leaves in good order.
+    pub fn close(mut self) {
+        if let Some(mut core) = self.core.take() {
+            work::quietly(move || core.close());
+        }
+    }
+
+    fn on_chunks(
+        &mut self,
+        now_ms: u64,
+        mut chunks: Vec<Chunk>,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Error> {
+        if self.is_pending {
+            return Err(Error::Busy);
+        }
+        chunks.sort_by_key(|chunk| chunk.source);
+        self.check(&chunks)?;
+        for chunk in &chunks {
+            if let Some(source) = self.sources.get_mut(&chunk.source) {
+                source.observe(now_ms, chunk.to > chunk.from);
+            }
+        }
+        self.run(now_ms, &chunks, actions)
+    }
+
+    fn check(&self, chunks: &[Chunk]) -> Result<(), Error> {
+        for pair in chunks.windows(2) {
+            if pair[0].source == pair[1].source {
+                return Err(Error::Chunk("a partition has two chunks"));
+            }
+        }
+        for chunk in chunks {
+            let source = self.sources.get(&chunk.source).ok_or(Error::NotASource(chunk.source))?;
+            if chunk.from != source.reached.offset {
+                return Err(Error::Gap {
+                    source_partition: chunk.source,
+                    expected: source.reached.offset,
+                    found: chunk.from,
+                });
+            }
+            if chunk.to < chunk.from {
+                return Err(Error::Chunk("it ends before it begins"));
+            }
+        }
+        Ok(())
+    }
+
+    fn on_committed(
+        &mut self,
+        now_ms: u64,
+        sequence: u64,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Error> {
+        let expected = self.sequence + 1;
+        if !self.is_pending || sequence != expected {
+            return Err(Error::Sequence { found: sequence, expected });
+        }
+        self.sequence = sequence;
+        self.is_pending = false;
+        if self.has_more { self.run(now_ms, &[], actions) } else { Ok(()) }
+    }
+
+    fn on_time(&mut self, now_ms: u64, actions: &mut Vec<Action>) -> Result<(), Error> {
+        let is_due = self.held_since_ms.is_some_and(|at| now_ms.saturating_sub(at) >= HOLD_MS);
+        if is_due && !self.is_pending {
+            self.commit(actions);
+        }
+        Ok(())
+    }
+
+    /// Computes a step, again without what fails, and commits what it comes to.
+    fn run(
+        &mut self,
+        now_ms: u64,
+        chunks: &[Chunk],
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Error> {
+        let mut stop = None;
+        let mut units_max = usize::MAX;
+        let mut said = Vec::new();
+        for _ in 0..RERUNS_MAX {
+            let fault = match self.attempt(chunks, stop.as_ref(), units_max) {
+                Ok(progress) => {
+                    actions.append(&mut said);
+                    self.settle(now_ms, progress, actions);
+                    return Ok(());
+                }
+                Err(fault) => fault,
+            };
+            self.turn.state.take_back();
+            self.drop_core();
+            match fault {
+                Fault::Chunk(error) => return Err(error),
+                Fault::TooMuch { units } => units_max = (units / 2).max(1),
+                Fault::User { unit: Unit::Start, failure } => return Err(self.parked(&failure)),
+                Fault::User { unit, failure } => {
+                    let (action, is_given_up) = self.blame(&unit, &failure);
+                    said.push(action);
+                    if !is_given_up {
+                        stop = Some(unit);
+                    }
+                }
+            }
+        }
+        Err(self.parked(&Failure::new("it fails at too many events of one step")))
+    }
+
+    fn parked(&self, failure: &Failure) -> Error {
+        Error::Parked { stage: self.turn.stage.clone(), cause: failure.cause() }
+    }
+
+    /// Notes a failure of a unit; true if it is to be given up.
+    fn blame(&mut self, unit: &Unit, failure: &Failure) -> (Action, bool) {
+        self.tally.failures += 1;
+        let (place, cause) = (self.turn.place(unit), failure.cause());
+        let tried = self.tried.entry(unit.clone());
+        let tried = tried.or_insert(Tried { attempts: 0, cause: String::new() });
+        tried.attempts += 1;
+        tried.cause.clone_from(&cause);
+        let attempt = tried.attempts;
+        if attempt >= ATTEMPTS_MAX {
+            return (Action::Dead { place, cause }, true);
+        }
+        let wait_ms = WAIT_MS << (attempt - 1);
+        (Action::Failed { place, cause, attempt, wait_ms }, false)
+    }
+
+    /// A step went well: it is committed if it changed something, else its positions are held.
+    fn settle(&mut self, now_ms: u64, progress: Progress, actions: &mut Vec<Action>) {
+        for (partition, place) in progress.reached {
+            let source = self.sources.get_mut(&partition).expect("chunks were checked");
+            source.reached = place;
+        }
+        assert!(progress.watermark_ms >= self.watermark_ms, "T3: the watermark never falls");
+        self.watermark_ms = progress.watermark_ms;
+        self.has_more = progress.has_more;
+        self.tally.items += progress.items;
+        self.tally.dead += progress.dead;
+        let (sources, state) = (&self.sources, &self.turn.state);
+        self.tried.retain(|unit, _| match unit {
+            Unit::Start => false,
+            Unit::Event { source, offset } => {
+                sources.get(source).is_some_and(|source| *offset >= source.reached.offset)
+            }
+            Unit::Timer { at_ms, key } => state.has_timer(*at_ms, key),
+        });
+        if self.turn.state.is_touched() {
+            self.commit(actions);
+        } else if self.sources.values().any(|source| source.reached != source.committed) {
+            self.held_since_ms.get_or_insert(now_ms);
+        }
+    }
+
+    /// Hands out everything since the last commit.
+    fn commit(&mut self, actions: &mut Vec<Action>) {
+        let taken = self.turn.state.take();
+        self.tally.late += taken.late;
+        let mut moves = Vec::new();
+        for (partition, source) in &mut self.sources {
+            if source.reached != source.committed {
+                moves.push(Move {
+                    source: *partition,
+                    from: source.committed.offset,
+                    to: source.reached.offset,
+                    watermark_ms: source.reached.watermark_ms,
+                });
+                source.committed = source.reached;
+            }
+        }
+        let to_output = self.streams.output.zip(taken.output);
+        let to_dead = taken.dead.map(|batch| (self.streams.dead, batch));
+        let (emitted, batches) = to_output.into_iter().chain(to_dead).unzip();
+        self.is_pending = true;
+        self.held_since_ms = None;
+        actions.push(Action::Commit(Box::new(Commit {
+            task: self.id,
+            version: self.code.version,
+            term: self.term,
+            sequence: self.sequence,
+            moves,
+            watermark_ms: self.watermark_ms,
+            changes: taken.changes,
+            emitted,
+            batches,
+        })));
+    }
+}
+
+impl Source {
+    fn observe(&mut self, now_ms: u64, has_moved: bool) {
+        let since = *self.moved_ms.get_or_insert(now_ms);
+        if has_moved {
+            self.moved_ms = Some(now_ms);
+            self.is_idle = false;
+        } else if now_ms.saturating_sub(since) >= self.idle_after_ms {
+            self.is_idle = true;
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! One attempt at a step: user code runs here, and may panic.
+
+use super::{Place, Task};
+use crate::Error;
+use crate::carry::Failure;
+use crate::chunk::{Chunk, Item};
+use crate::core::{Letter, Unit};
+use crate::exchange::ATTEMPTS_MAX;
+use model::PartitionId;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// A commit that has grown to this ends with the event it is at.
+const COMMIT_BYTES: usize = 2 << 20;
+/// A commit never grows beyond this: an operation of the log has at most 8 MiB.
+const COMMIT_BYTES_MAX: usize = 7 << 20;
+
+/// How far an attempt came.
+pub(super) struct Progress {
+    pub(super) reached: Vec<(PartitionId, Place)>,
+    pub(super) watermark_ms: i64,
+    /// Timers are due that did not fit.
+    pub(super) has_more: bool,
+    pub(super) items: u64,
+    pub(super) dead: u64,
+}
+
+/// Why an attempt came to nothing.
+pub(super) enum Fault {
+    Chunk(Error),
+    /// So many units change more than a commit may hold.
+    TooMuch {
+        units: usize,
+    },
+    User {
+        unit: Unit,
+        failure: Failure,
+    },
+}
+
+/// What ended an attempt early, before the unit is known.
+enum Halt {
+    Chunk(Error),
+    User(Failure),
+}
+
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Self {
+        Self::User(failure)
+    }
+}
+
+/// Calls user code whose failing changes nothing.
+pub(super) fn quietly(call: impl FnOnce()) {
+    // The panic hook has said it; there is nobody left to tell.
+    _ = catch_unwind(AssertUnwindSafe(call));
+}
+
+impl Task {
+    pub(super) fn drop_core(&mut self) {
+        let core = self.core.take();
+        quietly(move || drop(core));
+    }
+
+    /// Computes up to `units_max` units, and none from `stop` on.
+    pub(super) fn attempt(
+        &mut self,
+        chunks: &[Chunk],
+        stop: Option<&Unit>,
+        units_max: usize,
+    ) -> Result<Progress, Fault> {
+        let mut units = 0;
+        let call = || self.work(chunks, stop, units_max, &mut units);
+        let failure = match catch_unwind(AssertUnwindSafe(call)) {
+            Ok(Ok(_)) if self.turn.state.bytes() > COMMIT_BYTES_MAX && units > 1 => {
+                return Err(Fault::TooMuch { units });
+            }
+            Ok(Ok(_)) if self.turn.state.bytes() > COMMIT_BYTES_MAX => Failure::new(format!(
+                "it changes or emits more than the {COMMIT_BYTES_MAX} bytes of a commit"
+            )),
+            Ok(Ok(progress)) => return Ok(progress),
+            Ok(Err(Halt::Chunk(error))) => return Err(Fault::Chunk(error)),
+            Ok(Err(Halt::User(failure))) => failure,
+            Err(payload) => Failure::of_panic(payload.as_ref()),
+        };
+        Err(Fault::User { unit: self.turn.unit.clone(), failure })
+    }
+
+    fn work(
+        &mut self,
+        chunks: &[Chunk],
+        stop: Option<&Unit>,
+        units_max: usize,
+        units: &mut usize,
+    ) -> Result<Progress, Halt> {
+        self.open()?;
+        self.turn.watermark_ms = self.watermark_ms;
+        let mut progress = Progress {
+            reached: Vec::with_capacity(chunks.len()),
+            watermark_ms: self.watermark_ms,
+            has_more: self.has_more,
+            items: 0,
+            dead: 0,
+        };
+        let mut is_whole = true;
+        for chunk in chunks {
+            let before = self.sources[&chunk.source].reached.watermark_ms;
+            let end = self.chunk(chunk, stop, units_max, units, &mut progress)?;
+            is_whole = end.is_none();
+            let place = match end {
+                Some(offset) => Place { offset, watermark_ms: before },
+                None => Place { offset: chunk.to, watermark_ms: before.max(chunk.watermark_ms) },
+            };
+            progress.reached.push((chunk.source, place));
+            if !is_whole {
+                break;
+            }
+        }
+        self.core.as_mut().expect("it was opened").flush(&mut self.turn)?;
+        if is_whole {
+            progress.watermark_ms = self.watermark(&progress.reached);
+            self.timers(stop, units_max, units, &mut progress)?;
+        }
+        Ok(progress)
+    }
+
+    fn open(&mut self) -> Result<(), Failure> {
+        if self.core.is_none() {
+            self.turn.unit = Unit::Start;
+            self.core = Some((self.code.core)());
+            let core = self.core.as_mut().expect("it was just made");
+            core.open(&mut self.turn)?;
+        }
+        Ok(())
+    }
+
+    /// Folds a chunk's items; returns the offset where it ended early.
+    fn chunk(
+        &mut self,
+        chunk: &Chunk,
+        stop: Option<&Unit>,
+        units_max: usize,
+        units: &mut usize,
+        progress: &mut Progress,
+    ) -> Result<Option<i64>, Halt> {
+        let mut last = None;
+        let mut is_skipped = false;
+        for item in chunk.items() {
+            let item = item.map_err(Halt::Chunk)?;
+            if last != Some(item.offset) {
+                let is_full = *units >= units_max || self.turn.state.bytes() >= COMMIT_BYTES;
+                if is_full && *units > 0 {
+                    return Ok(Some(item.offset));
+                }
+                self.turn.unit = Unit::Event { source: chunk.source, offset: item.offset };
+                if stop == Some(&self.turn.unit) {
+                    return Ok(Some(item.offset));
+                }
+                last = Some(item.offset);
+                *units += 1;
+                is_skipped = !self.tried.is_empty() && self.bury_if_given_up(&item, progress)?;
+            }
+            progress.items += 1;
+            if is_skipped {
+                continue;
+            }
+            match item.failed {
+                None => {
+                    let core = self.core.as_mut().expect("it was opened");
+                    core.item(&item, &mut self.turn)?;
+                }
+                Some(cause) => {
+                    progress.dead += 1;
+                    self.bury(&item, item.value, cause, ATTEMPTS_MAX)?;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Buries the unit of `item` if it has failed often enough.
+    fn bury_if_given_up(
+        &mut self,
+        item: &Item<'_>,
+        progress: &mut Progress,
+    ) -> Result<bool, Failure> {
+        let Some(tried) = self.tried.get(&self.turn.unit) else {
+            return Ok(false);
+        };
+        if tried.attempts < ATTEMPTS_MAX {
+            return Ok(false);
+        }
+        let (attempts, cause) = (tried.attempts, tried.cause.clone());
+        // Showing the value is user code too: if that is what fails, the bytes are buried as they came.
+        let shown = if attempts == ATTEMPTS_MAX && item.failed.is_none() {
+            self.core.as_mut().map(|core| core.show(item.value))
+        } else {
+            None
+        };
+        self.bury(item, shown.as_deref().unwrap_or(item.value), &cause, ATTEMPTS_MAX)?;
+        progress.dead += 1;
+        Ok(true)
+    }
+
+    fn bury(
+        &mut self,
+        item: &Item<'_>,
+        value: &[u8],
+        cause: &str,
+        attempt: u32,
+    ) -> Result<(), Failure> {
+        let letter = Letter { time_ms: item.time_ms, key: item.key, value, cause, attempt };
+        self.turn.bury(&letter)
+    }
+
+    /// The least of what the sources promise where they are, without idle ones; T3: never below the last.
+    fn watermark(&self, reached: &[(PartitionId, Place)]) -> i64 {
+        let (mut least, mut most) = (None, i64::MIN);
+        let mut reached = reached.iter().peekable();
+        // Both are in the order of partitions.
+        for (partition, source) in &self.sources {
+            let moved = reached.next_if(|(of, _)| of == partition);
+            let at = moved.map_or(source.reached.watermark_ms, |(_, place)| place.watermark_ms);
+            most = most.max(at);
+            if !source.is_idle {
+                least = Some(least.map_or(at, |least: i64| least.min(at)));
+            }
+        }
+        // If all are idle, the last to become so had been alone: it was the least.
+        least.unwrap_or(most).max(self.watermark_ms)
+    }
+
+    fn timers(
+        &mut self,
+        stop: Option<&Unit>,
+        units_max: usize,
+        units: &mut usize,
+        progress: &mut Progress,
+    ) -> Result<(), Failure> {
+        progress.has_more = false;
+        self.turn.watermark_ms = progress.watermark_ms;
+        while let Some((at_ms, key)) = self.turn.state.due(progress.watermark_ms) {
+            let is_full = *units >= units_max || self.turn.state.bytes() >= COMMIT_BYTES;
+            if is_full && *units > 0 {
+                progress.has_more = true;
+                return Ok(());
+            }
+            self.turn.unit = Unit::Timer { at_ms, key: key.clone() };
+            if stop == Some(&self.turn.unit) {
+                return Ok(());
+            }
+            *units += 1;
+            self.turn.state.cancel_timer(at_ms, &key);
+            let given_up = self.tried.get(&self.turn.unit);
+            let given_up = given_up.filter(|tried| tried.attempts >= ATTEMPTS_MAX);
+            if let Some(cause) = given_up.map(|tried| tried.cause.clone()) {
+                let attempt = ATTEMPTS_MAX;
+                let letter =
+                    Letter { time_ms: at_ms, key: &key, value: &[], cause: &cause, attempt };
+                self.turn.bury(&letter)?;
+                progress.dead += 1;
+                continue;
+            }
+            let core = self.core.as_mut().expect("it was opened");
+            core.timer(at_ms, &key, &mut self.turn)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,1 @@
+//! A mesh in memory for users' own tests.
