@@ -9,6 +9,7 @@
 
 mod create_streams;
 mod error;
+mod events;
 mod fetch;
 mod frame;
 mod init_producer;

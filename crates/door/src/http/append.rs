@@ -4,13 +4,17 @@ use super::{DEPTH_MAX, EVENTS_MAX, Shown};
 use crate::BATCH_BYTES_MAX;
 use model::hash::bucket_of;
 use model::{Batch, BatchBuilder, Problem};
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// The request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewEvents {
+    /// At most [`EVENTS_MAX`]; the rest of a longer list is not even read.
+    #[serde(deserialize_with = "few")]
     pub events: Vec<EventIn>,
     /// All events go there; else their keys decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,6 +33,32 @@ pub struct EventIn {
     /// ms since 1970; the time of arrival if it is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_ms: Option<i64>,
+}
+
+/// Reads a list of events no further than allowed: a small body can hold millions of empty ones.
+fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<EventIn>, D::Error> {
+    struct Few;
+
+    impl<'de> Visitor<'de> for Few {
+        type Value = Vec<EventIn>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a list of at most {EVENTS_MAX} events")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut events = Vec::new();
+            while let Some(event) = list.next_element()? {
+                if events.len() == EVENTS_MAX {
+                    return Err(A::Error::custom(format_args!("more than {EVENTS_MAX} events")));
+                }
+                events.push(event);
+            }
+            Ok(events)
+        }
+    }
+
+    deserializer.deserialize_seq(Few)
 }
 
 /// The answer.
@@ -57,7 +87,7 @@ pub struct PartBatch {
 /// Builds the batches of a request, one a partition, in the order of partitions.
 ///
 /// `partitions` is how many the stream has; `spread` chooses the one that takes all events without a key (draw it
-/// per request, or count up). The same request with the same arguments gives the same bytes.
+/// per request, or count up). Panics if `partitions` is 0: no stream has none. The same request with the same arguments gives the same bytes.
 pub fn batches(
     request: &NewEvents,
     partitions: u32,

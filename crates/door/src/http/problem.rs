@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// The content type of every error.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
+/// The longest quote of a request that is sent back.
+const BECAUSE_BYTES_MAX: usize = 300;
+
 /// The body of every error.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProblemBody {
@@ -66,10 +69,13 @@ impl From<ProblemBody> for Problem {
 
 /// What to answer to a body that is not what the endpoint takes.
 pub fn body_problem(error: &serde_json::Error) -> Problem {
+    // The text may quote what was sent, however long it is.
+    let mut because = error.to_string();
+    because.truncate(because.floor_char_boundary(BECAUSE_BYTES_MAX));
     Problem::new(
         "SH0404",
         "the body is not what this endpoint takes",
-        error.to_string(),
+        because,
         "see `shoal explain SH0404`",
     )
 }

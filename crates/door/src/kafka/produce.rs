@@ -1,13 +1,14 @@
 //! Produce (0): batches to append. Their bytes stay as the client sent them.
 //!
-//! Every batch has been checked: lengths, checksum, format, counts, no control batch, no transaction.
+//! Every batch has been checked: lengths, checksum, format, counts, events unless they are compressed, no control
+//! batch, no transaction.
 
 use super::wire::{Flaw, Reader, Writer};
-use super::{Ask, KafkaError, Refused, Reply};
+use super::{Ask, KafkaError, Refused, Reply, events};
 use crate::BATCH_BYTES_MAX;
 use bytes::Bytes;
 use model::Batch;
-use model::batch::{self, Codec};
+use model::batch::{self, Codec, HEADER_BYTES};
 use std::sync::Arc;
 
 /// The oldest version whose batches have today's format.
@@ -152,7 +153,11 @@ fn check_batch(batch: &Batch, version: i16) -> Result<(), Refused> {
     if batch.producer_id() >= 0 && (batch.base_sequence() < 0 || batch.producer_epoch() < 0) {
         return wrong(KafkaError::InvalidRecord, "a producer's epoch or sequence is negative");
     }
-    if batch.codec() == Ok(Codec::Zstd) && version < ZSTD_VERSION_MIN {
+    let codec = batch.codec().unwrap_or(Codec::None);
+    if codec == Codec::None && !events::well_formed(&batch.bytes()[HEADER_BYTES..], batch.count()) {
+        return wrong(KafkaError::InvalidRecord, "an event is malformed");
+    }
+    if codec == Codec::Zstd && version < ZSTD_VERSION_MIN {
         return wrong(KafkaError::UnsupportedCompression, "zstd needs Produce version 7");
     }
     Ok(())

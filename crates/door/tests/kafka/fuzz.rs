@@ -140,3 +140,38 @@ fn every_cut_of_every_valid_request_is_rejected_or_complete() {
         }
     }
 }
+
+#[test]
+fn what_is_taken_can_be_read() {
+    let good = batch(5);
+    let mut dice = Dice(SEED);
+    let (mut rounds, mut taken) = (0u64, 0u64);
+    let start = Instant::now();
+    while start.elapsed() < TIME / 4 {
+        let mut bytes = good.bytes().to_vec();
+        for _ in 0..=dice.below(3) {
+            let at = 21 + dice.below(bytes.len() - 21);
+            bytes[at] = if dice.below(2) == 0 { dice.next() as u8 } else { bytes[at] ^ 1 };
+        }
+        // The checksum is made right again, or nothing behind it would ever be looked at.
+        let crc = crate::oracle::crc32c(&bytes[21..]);
+        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+        let part = PartitionProduceData::default().with_records(Some(bytes.into()));
+        let rain = TopicProduceData::default().with_name(topic("rain"));
+        let rain = rain.with_partition_data(vec![part]);
+        let ask = ProduceRequest::default().with_acks(-1).with_topic_data(vec![rain]);
+        let request = decode(frame(ApiKey::Produce, 9, &ask)).expect("only the batch is odd");
+        let Ask::Produce(ask) = request.ask else { panic!("a produce was asked") };
+        rounds += 1;
+        let Ok(batches) = &ask.parts[0].batches else { continue };
+        taken += 1;
+        if batches[0].attributes() & 7 == 0 {
+            let events: Result<Vec<_>, _> = batches[0].records(1 << 20).expect("plain").collect();
+            let events = events.expect("well-formed");
+            assert_eq!(events.len(), batches[0].count() as usize);
+            assert!(events.iter().enumerate().all(|(at, event)| event.offset == at as i64));
+        }
+    }
+    println!("{rounds} batches, {taken} taken, seed {SEED:#x}");
+    assert!(taken > 0 && taken < rounds);
+}

@@ -67,3 +67,15 @@ pub fn batch(count: usize) -> Batch {
     }
     builder.build().expect("at least one event")
 }
+
+/// Castagnoli's CRC, bit by bit.
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    let mut crc = !0u32;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg());
+        }
+    }
+    !crc
+}

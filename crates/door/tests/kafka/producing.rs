@@ -1,6 +1,6 @@
 //! Produce: what is taken, what is refused and with which code.
 
-use crate::oracle::{answered, asked, batch, offered, topic};
+use crate::oracle::{answered, asked, batch, crc32c, offered, topic};
 use bytes::Bytes;
 use door::BATCH_BYTES_MAX;
 use door::kafka::*;
@@ -33,17 +33,6 @@ fn changed(batch: &Batch, at: usize, bytes: &[u8]) -> Option<Bytes> {
     let crc = crc32c(&changed[21..]);
     changed[17..21].copy_from_slice(&crc.to_be_bytes());
     Some(Bytes::from(changed))
-}
-
-fn crc32c(bytes: &[u8]) -> u32 {
-    let mut crc = !0u32;
-    for byte in bytes {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg());
-        }
-    }
-    !crc
 }
 
 #[test]
@@ -118,6 +107,9 @@ fn what_is_not_a_clients_batch_is_refused_by_its_own_code() {
     assert_eq!(refusal(7, changed(&good, 57, &i32::MAX.to_be_bytes())), Some(2), "count");
     assert_eq!(refusal(7, changed(&good, 57, &(-1i32).to_be_bytes())), Some(2), "negative count");
     assert_eq!(refusal(7, changed(&good, 57, &1i32.to_be_bytes())), Some(87), "holes");
+    assert_eq!(refusal(7, changed(&good, 61, &[0x7e])), Some(87), "an event's size");
+    assert_eq!(refusal(7, changed(&good, 64, &[2])), Some(87), "an offset delta");
+    assert_eq!(refusal(7, changed(&good, 65, &[0x7f])), Some(87), "a key's length");
     assert_eq!(refusal(7, changed(&good, 23, &i32::MAX.to_be_bytes())), Some(87), "delta");
     assert_eq!(refusal(7, changed(&good, 0, &i64::MAX.to_be_bytes())), Some(87), "base offset");
     assert_eq!(refusal(7, changed(&good, 21, &0x20i16.to_be_bytes())), Some(87), "control");
