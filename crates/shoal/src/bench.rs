@@ -3,21 +3,22 @@
 //! Promises that latency counts from the moment an event was meant to be sent, and that a run in which an event is
 //! missing prints no figures. Never measures a peer's own word: visible is what another peer answers.
 
-pub mod answers;
+pub(crate) mod answers;
 mod histogram;
 mod load;
 mod report;
-mod target;
+pub(crate) mod target;
 mod visible;
 mod watch;
 mod weight;
 
 use crate::kafka_client::{Producer, Settings};
 use answers::Door;
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use clap::{Args as ClapArgs, ValueEnum};
 use door::http::{Consistency, ViewRow};
 use load::{KEY_BYTES, Outcome, Plan};
+use model::Problem;
 use report::{Latency, Report, rounded};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -146,7 +147,7 @@ fn drive(args: &Args, target: &Target) -> anyhow::Result<Report> {
         linger: Duration::from_millis(args.linger_ms),
         window: args.window as usize,
     };
-    let door = target.door().clone();
+    let door = Door::new(target.door().address());
     let led = move || {
         let tasks = door.tasks(PIPELINE, VIEW)?;
         let led = tasks.iter().filter(|task| task.peer == Some(observer.id));
@@ -248,12 +249,20 @@ fn check(door: &Door, before: &Tally, acknowledged: u64) -> anyhow::Result<()> {
             return Ok(());
         }
         let late = found.counted < expected.counted && started.elapsed() < SETTLE;
-        ensure!(
-            late,
-            "{acknowledged} events were acknowledged, {} have offsets and {} are counted: no figures",
-            found.offsets.saturating_sub(before.offsets),
-            found.counted.saturating_sub(before.counted),
-        );
+        if !late {
+            let offsets = found.offsets.saturating_sub(before.offsets);
+            let counted = found.counted.saturating_sub(before.counted);
+            return Err(Problem::new(
+                "SH0602",
+                format!(
+                    "{acknowledged} events are acknowledged, {offsets} have offsets, \
+                     {counted} are counted"
+                ),
+                "these must be equal, or figures mean nothing",
+                "run it again while nobody else writes; if it stays, this is a bug",
+            )
+            .into());
+        }
         std::thread::sleep(Duration::from_millis(100));
     }
 }

@@ -9,6 +9,7 @@ use super::visible::Visible;
 use super::watch::News;
 use crate::kafka_client::{Ack, Producer};
 use anyhow::bail;
+use model::Problem;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -173,7 +174,13 @@ impl Run<'_> {
         }
         let backlog = self.producer.outstanding() as u64;
         if backlog > rate.saturating_mul(BACKLOG_S) {
-            bail!("{backlog} events wait: these peers do not keep up with {rate} events/s");
+            return Err(Problem::new(
+                "SH0503",
+                format!("{backlog} events wait to be sent"),
+                format!("the mesh does not keep up with {rate} events/s"),
+                "shoal bench --rate 0, which sends what is taken",
+            )
+            .into());
         }
         Ok(())
     }

@@ -14,16 +14,16 @@ const START: Duration = Duration::from_secs(60);
 
 /// A line of `testnet.json`.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Process {
+pub(crate) struct Process {
     pub name: String,
     pub pid: u32,
     pub kafka: String,
     pub http: String,
+    pub mesh: String,
 }
 
 /// The driven mesh.
-#[derive(Clone, Debug)]
-pub struct Target {
+pub(crate) struct Target {
     /// Kafka doors.
     pub bootstrap: Vec<String>,
     /// HTTP doors; at least one.
@@ -35,14 +35,20 @@ pub struct Target {
 }
 
 impl Target {
-    /// Peers of the testnet in `dir`.
-    pub fn testnet(dir: &Path) -> anyhow::Result<Self> {
+    /// What `testnet.json` in `dir` lists; at least one.
+    pub(crate) fn processes(dir: &Path) -> anyhow::Result<Vec<Process>> {
         let list = dir.join("testnet.json");
         let text = std::fs::read(&list).with_context(|| format!("read {}", list.display()))?;
         let peers: Vec<Process> = serde_json::from_slice(&text).context("read testnet.json")?;
         if peers.is_empty() {
             bail!("the testnet in {} has no peers", dir.display());
         }
+        Ok(peers)
+    }
+
+    /// Peers of the testnet in `dir`.
+    pub(crate) fn testnet(dir: &Path) -> anyhow::Result<Self> {
+        let peers = Self::processes(dir)?;
         Ok(Self {
             bootstrap: peers.iter().map(|peer| peer.kafka.clone()).collect(),
             doors: peers.iter().map(|peer| Door::new(&peer.http)).collect(),
@@ -52,7 +58,7 @@ impl Target {
     }
 
     /// Peers by their addresses; the HTTP doors are learned from the first one that is named.
-    pub fn addresses(bootstrap: &[String], http: &[String]) -> anyhow::Result<Self> {
+    pub(crate) fn addresses(bootstrap: &[String], http: &[String]) -> anyhow::Result<Self> {
         let first = http.first().context("`--bootstrap` needs `--http HOST:PORT` as well")?;
         let members = Door::new(first).members()?;
         let alive = members.iter().filter(|member| member.state == MemberState::Alive);
@@ -65,12 +71,12 @@ impl Target {
     }
 
     /// The first peer's door.
-    pub fn door(&self) -> &Door {
+    pub(crate) fn door(&self) -> &Door {
         &self.doors[0]
     }
 
     /// Waits until every task of the stage behind `view` is run by somebody.
-    pub fn wait_for(&self, pipeline: &str, view: &str) -> anyhow::Result<Vec<TaskRow>> {
+    pub(crate) fn wait_for(&self, pipeline: &str, view: &str) -> anyhow::Result<Vec<TaskRow>> {
         let started = Instant::now();
         loop {
             match self.door().tasks(pipeline, view) {
@@ -87,7 +93,7 @@ impl Target {
     }
 
     /// The peer that leads the fewest of `tasks`: what it shows is a copy.
-    pub fn observer(&self, tasks: &[TaskRow]) -> anyhow::Result<Member> {
+    pub(crate) fn observer(&self, tasks: &[TaskRow]) -> anyhow::Result<Member> {
         let members = self.door().members()?;
         let alive = members.into_iter().filter(|member| member.state == MemberState::Alive);
         let led = |id: i32| tasks.iter().filter(|task| task.peer == Some(id)).count();

@@ -1,0 +1,146 @@
+//! Where the demo's peers live: a temporary folder and a process each, gone when it ends.
+
+use crate::bench::target::{Process, Target};
+use anyhow::{Context, bail};
+use comfy_table::{Table, presets};
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use tokio::signal::unix::{SignalKind, signal};
+
+const PEERS: usize = 3;
+
+/// The running peers.
+pub(super) struct Home {
+    dir: PathBuf,
+    keep: bool,
+    peers: Vec<Process>,
+}
+
+/// Ends when the user, or the system, asks the demo to stop.
+pub(super) async fn interrupted() {
+    let signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+    let waits = signals.map(|kind| {
+        Box::pin(async move {
+            match signal(kind) {
+                Ok(mut signal) => signal.recv().await,
+                // Without a handler the signal does what it always does: it ends the process.
+                Err(_) => std::future::pending().await,
+            }
+        })
+    });
+    let [interrupt, terminate, hangup] = waits;
+    tokio::select! { _ = interrupt => {}, _ = terminate => {}, _ = hangup => {} }
+}
+
+impl Home {
+    /// Starts the peers; if the user stops the demo meanwhile, takes them down again and fails.
+    pub(super) async fn up(
+        keep: bool,
+        stop: Pin<&mut impl Future<Output = ()>>,
+    ) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("shoal-demo-").tempdir()?;
+        let dir = folder.keep();
+        let starting = dir.clone();
+        println!("Starting {PEERS} peers in {} …", dir.display());
+        let mut up = tokio::task::spawn_blocking(move || start(&starting));
+        let (up, stopped) = tokio::select! {
+            up = &mut up => (up, false),
+            () = stop => (up.await, true),
+        };
+        let up = up.context("the start has panicked")?;
+        let peers = match up {
+            Ok(()) if !stopped => Target::processes(&dir)?,
+            _ => Vec::new(),
+        };
+        let home = Self { dir, keep, peers };
+        if let Err(error) = up {
+            home.down().await?;
+            return Err(error);
+        }
+        if stopped {
+            home.down().await?;
+            bail!("stopped before the peers were ready");
+        }
+        Ok(home)
+    }
+
+    /// Stops the peers and removes their folder, unless it is to be kept.
+    pub(super) async fn down(&self) -> anyhow::Result<()> {
+        let (dir, keep) = (self.dir.clone(), self.keep);
+        tokio::task::spawn_blocking(move || stop(&dir, keep))
+            .await
+            .context("the end has panicked")?
+    }
+
+    pub(super) fn kafka(&self) -> Vec<String> {
+        self.peers.iter().map(|peer| peer.kafka.clone()).collect()
+    }
+    pub(super) fn http(&self) -> Vec<String> {
+        self.peers.iter().map(|peer| peer.http.clone()).collect()
+    }
+
+    /// What becomes of the folder.
+    pub(super) fn fate(&self) -> String {
+        match self.keep {
+            true => format!("; {} stays", self.dir.display()),
+            false => format!(" and removes {}", self.dir.display()),
+        }
+    }
+
+    pub(super) fn table(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_header(["PEER", "PID", "KAFKA", "HTTP", "MESH"]);
+        for peer in &self.peers {
+            let pid = peer.pid.to_string();
+            table.add_row([&peer.name, &pid, &peer.kafka, &peer.http, &peer.mesh]);
+        }
+        table.to_string()
+    }
+
+    /// Three commands to try.
+    pub(super) fn commands(&self) -> anyhow::Result<String> {
+        let [first, second, last, ..] = &self.peers[..] else { bail!("three peers are wanted") };
+        let binary = std::env::current_exe()?;
+        let (binary, dir) = (quoted(&binary), quoted(&self.dir));
+        let view = super::pipelines::AIRPORTS;
+        Ok(format!(
+            "Try meanwhile:\n  \
+             curl -s 'http://{}/v1/views/{view}/rows?consistency=any'\n  \
+             python3 -c \"from kafka import KafkaProducer as P; p = P(bootstrap_servers='{}'); \
+             p.send('my_topic', value=b'Hello, world!'); p.flush()\"\n  \
+             {binary} testnet kill {} --dir {dir}    # nothing should stop",
+            last.http, first.kafka, second.name
+        ))
+    }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+fn start(dir: &Path) -> anyhow::Result<()> {
+    let _ = dir;
+    bail!("no testnet yet")
+}
+
+fn stop(dir: &Path, keep: bool) -> anyhow::Result<()> {
+    if !keep {
+        std::fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_with_spaces_and_quotes_survives_the_shell() {
+        assert_eq!(quoted(Path::new("/tmp/a-b_1.x")), "/tmp/a-b_1.x");
+        assert_eq!(quoted(Path::new("/tmp/it's here")), r"'/tmp/it'\''s here'");
+    }
+}
