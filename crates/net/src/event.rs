@@ -5,7 +5,6 @@
 
 use crate::{key::PeerKey, lane::Lane};
 use bytes::Bytes;
-use std::net::SocketAddr;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// Which of a peer's connections stand.
@@ -66,9 +65,4 @@ impl Reach {
     pub fn none(self) -> bool {
         !self.main && !self.consensus
     }
-}
-
-/// Shows an address as people write it.
-pub(crate) fn shown(address: SocketAddr) -> String {
-    address.to_string()
 }

@@ -14,11 +14,24 @@
 pub mod limits;
 pub mod listen;
 
+mod address;
+mod behaviour;
+mod contact;
+mod drive;
 mod error;
 mod event;
+mod failure;
+mod handler;
 mod key;
 mod lane;
+mod link;
 mod net;
+mod queue;
+mod reader;
+mod refusals;
+mod shared;
+mod swarm;
+mod writer;
 
 pub use error::{DialError, Error, SendError};
 pub use event::{Event, Events, Reach};

@@ -16,8 +16,9 @@ pub const GOSSIP_QUEUE_BYTES_MAX: usize = 1 << 20;
 /// Bulk is asked for in paced chunks of 256 KiB; more in a queue only delays requests on the same connection.
 pub const BULK_QUEUE_BYTES_MAX: usize = 8 << 20;
 
-/// Bytes of frames that were read but not yet taken by the consumer, per lane and over all peers. A reader that finds
-/// no room waits, and so does its sender. Four largest frames, so that one peer's does not stop the others'.
+/// Bytes of frames that were read but not yet taken by the consumer, over all peers: twice a lane's queue, within these
+/// bounds. A reader that finds no room waits, and so does its sender. It holds at least one largest frame.
+pub const UNTAKEN_BYTES_MIN: usize = 2 << 20;
 pub const UNTAKEN_BYTES_MAX: usize = 64 << 20;
 
 /// Frames up to this many bytes together are written as one. Beyond it a copy costs more than a second write.
@@ -47,7 +48,7 @@ pub const REDIAL_FIRST: Duration = Duration::from_millis(100);
 /// The longest wait between dials: a peer that comes back should wait no longer than an election takes.
 pub const REDIAL_MAX: Duration = Duration::from_secs(2);
 /// How long the peer with the larger key lets the other dial first when both have just heard of each other.
-pub const YIELD_FIRST_DIAL: Duration = Duration::from_millis(150);
+pub const YIELD_FIRST_DIAL: Duration = Duration::from_millis(50);
 
 /// How often a connection proves that it lives.
 pub const PING_INTERVAL: Duration = Duration::from_secs(2);
@@ -59,9 +60,12 @@ pub const DOUBT_AFTER: Duration = Duration::from_secs(6);
 /// Two connections made within this time were dialled by both ends at once; otherwise the older is stale.
 pub const CROSSED_WITHIN: Duration = Duration::from_secs(3);
 /// How long a replaced connection stays for what is still on it, at the peer with the smaller key.
-pub const RETIRE_AFTER: Duration = Duration::from_secs(1);
+pub const RETIRE_AFTER: Duration = Duration::from_secs(2);
 /// The same at the peer with the larger key: it leaves the decision to the other, and steps in if none comes.
-pub const RETIRE_AFTER_OTHER: Duration = Duration::from_secs(4);
+pub const RETIRE_AFTER_OTHER: Duration = Duration::from_secs(5);
+/// How long a doubted connection has to speak once another stands beside it: a peer that was stopped and wakes answers
+/// on the old one within this, and nothing is lost.
+pub const SETTLE_AFTER: Duration = Duration::from_millis(300);
 /// How often the task that polls a swarm looks at what is due.
 pub const TICK: Duration = Duration::from_millis(50);
 
@@ -69,3 +73,10 @@ pub const TICK: Duration = Duration::from_millis(50);
 pub const REFUSAL_EVERY: Duration = Duration::from_secs(10);
 /// Addresses whose last refusal is remembered.
 pub const REFUSALS_MAX: usize = 1024;
+/// Wait before a lane's stream is opened again on a standing connection, and the longest such wait.
+pub const REOPEN_FIRST: Duration = Duration::from_millis(20);
+pub const REOPEN_MAX: Duration = Duration::from_secs(2);
+/// Frames up to this size are copied next to their neighbours; larger ones are written from where they are.
+pub const COPY_BYTES_MAX: usize = 16 << 10;
+/// A drive that was not run for this long was stopped or starved: then silence is not the peers' fault.
+pub const SLEPT_AFTER: Duration = Duration::from_secs(1);

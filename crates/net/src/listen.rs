@@ -3,10 +3,99 @@
 //! Promises that a taken port is told with who holds it, where the system lets us see that.
 
 use crate::error::Error;
-use std::net::SocketAddr;
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+};
 use tokio::net::TcpListener;
+
+/// The kernel's table of sockets has a line for each; more than this is not searched.
+const LINES_MAX: usize = 100_000;
 
 /// Binds a listener; port 0 takes a free one.
 pub async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|e| Error::Listen { address, because: e.to_string() })
+    TcpListener::bind(address).await.map_err(|error| why(address, &error))
+}
+
+/// Whether an address can be listened on; says who has it if not.
+pub(crate) fn is_free(address: SocketAddr) -> Result<(), Error> {
+    std::net::TcpListener::bind(address).map(drop).map_err(|error| why(address, &error))
+}
+
+fn why(address: SocketAddr, error: &io::Error) -> Error {
+    if error.kind() == ErrorKind::AddrInUse {
+        let by = holder(address.port());
+        return Error::PortTaken {
+            address,
+            by: by.unwrap_or_else(|| "another process, which this system does not name".to_owned()),
+        };
+    }
+    let because = match error.kind() {
+        ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        ErrorKind::PermissionDenied => "ports below 1024 need rights this process lacks".to_owned(),
+        _ => error.to_string(),
+    };
+    Error::Listen { address, because }
+}
+
+/// Who listens on a port, as `pid N (name)`; none where /proc does not say.
+fn holder(port: u16) -> Option<String> {
+    let inode = ["/proc/net/tcp", "/proc/net/tcp6"].into_iter().find_map(|table| {
+        let table = fs::read_to_string(table).ok()?;
+        table
+            .lines()
+            .skip(1)
+            .take(LINES_MAX)
+            .find_map(|line| listening_inode(line, port).map(str::to_owned))
+    })?;
+    let link = format!("socket:[{inode}]");
+    let holds = |pid: &str| {
+        let files = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+        let mut targets = files.flatten().filter_map(|file| fs::read_link(file.path()).ok());
+        targets.any(|target| target.as_os_str() == link.as_str()).then_some(())
+    };
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let mut pids = processes.filter_map(|entry| entry.file_name().into_string().ok());
+    let pid = pids.find(|name| name.parse::<u32>().is_ok() && holds(name).is_some())?;
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    Some(format!("pid {pid} ({})", name.trim()))
+}
+
+/// The inode of a line of /proc/net/tcp, if it is a listener on this port.
+fn listening_inode(line: &str, port: u16) -> Option<&str> {
+    const LISTEN: &str = "0A";
+    let mut columns = line.split_whitespace();
+    let local = columns.nth(1)?;
+    let state = columns.nth(1)?;
+    let inode = columns.nth(5)?;
+    let found = u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()?;
+    (state == LISTEN && found == port).then_some(inode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_taken_port_names_its_holder() {
+        let first = listen("127.0.0.1:0".parse().expect("an address")).await.expect("a free port");
+        let address = first.local_addr().expect("it is bound");
+        let taken = listen(address).await.expect_err("it is taken");
+        let Error::PortTaken { by, .. } = taken else { panic!("{taken}") };
+        if cfg!(target_os = "linux") {
+            assert!(by.starts_with(&format!("pid {} (", std::process::id())), "{by}");
+        }
+        drop(first);
+        is_free(address).expect("it is free again");
+    }
+
+    #[test]
+    fn only_listeners_on_the_port_count() {
+        let line = "   0: 0100007F:1F0A 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0 0 4242 1 0 100 0";
+        assert_eq!(listening_inode(line, 0x1F0A), Some("4242"));
+        assert_eq!(listening_inode(line, 0x1F0B), None);
+        assert_eq!(listening_inode(&line.replace(" 0A ", " 01 "), 0x1F0A), None);
+        assert_eq!(listening_inode("nonsense", 1), None);
+    }
 }
