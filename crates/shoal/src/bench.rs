@@ -7,15 +7,16 @@ pub(crate) mod answers;
 mod histogram;
 mod load;
 mod report;
-pub(crate) mod target;
+mod target;
 mod visible;
 mod watch;
 mod weight;
 
 use crate::kafka_client::{Producer, Settings};
+use crate::show::{self, Output};
 use answers::Door;
-use anyhow::{Context, bail};
-use clap::{Args as ClapArgs, ValueEnum};
+use anyhow::Context;
+use clap::Args as ClapArgs;
 use door::http::{Consistency, ViewRow};
 use load::{KEY_BYTES, Outcome, Plan};
 use model::Problem;
@@ -31,13 +32,6 @@ pub const PIPELINE: &str = "bench";
 pub const VIEW: &str = "bench_counts";
 /// How long the counts may lag behind the last acknowledgement at the end.
 const SETTLE: Duration = Duration::from_secs(30);
-
-/// How the figures are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Output {
-    Table,
-    Json,
-}
 
 /// What `shoal bench` takes.
 #[derive(Clone, Debug, ClapArgs)]
@@ -87,8 +81,9 @@ pub struct Args {
     /// Seconds of rest before the load, on which the idle figures are measured
     #[arg(long, default_value_t = 3)]
     pub idle_s: u64,
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub output: Output,
+    /// How the figures are shown
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Output,
 }
 
 /// Runs the benchmark; blocks. A run with a missing event prints no figures and fails.
@@ -100,8 +95,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         running.join().map_err(|_| anyhow::anyhow!("the load generator has panicked"))?
     })?;
     match args.output {
-        Output::Table => println!("{}", report.table()),
-        Output::Json => println!("{}", report.json()?),
+        Output::Table => show::print(&report.table()),
+        Output::Json => show::print(&report.json()?),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -112,7 +107,7 @@ fn measure(args: &Args) -> anyhow::Result<Report> {
     } else if !args.bootstrap.is_empty() {
         Target::addresses(&args.bootstrap, &args.http)?
     } else {
-        bail!("no testnet yet")
+        Target::up(args.dir.as_deref(), args.peers, args.partitions)?
     };
     drive(args, &target)
 }

@@ -15,6 +15,7 @@ pub use pipelines::pipelines;
 
 use crate::bench::answers::Door;
 use crate::kafka_client::{Producer, Settings};
+use crate::show;
 use anyhow::{Context, bail};
 use clap::{Args as ClapArgs, ValueEnum};
 use door::http::Consistency;
@@ -98,10 +99,10 @@ async fn story(args: &Args) -> anyhow::Result<ExitCode> {
         () = stop.as_mut() => Ok(None),
     };
     if matches!(played, Ok(Some(_))) && !args.exit {
-        println!("The peers stay up. Ctrl-C stops everything{}.", home.fate());
+        show::print(&format!("The peers stay up. Ctrl-C stops everything{}.", home.fate()));
         stop.await;
     }
-    println!("Stopping{}.", home.fate());
+    show::print(&format!("Stopping{}.", home.fate()));
     home.down().await?;
     match played? {
         Some(verdict) if verdict.is_equal() => Ok(ExitCode::SUCCESS),
@@ -115,7 +116,7 @@ async fn play(args: &Args, home: &Home) -> anyhow::Result<Verdict> {
     let expected = oracle::count(&csv)?;
     let flights = sample::flights(&csv)?;
     let doors: Arc<Vec<Door>> = Arc::new(home.http().iter().map(|at| Door::new(at)).collect());
-    println!("{}\n\n{}\n", home.table(), home.commands()?);
+    show::print(&format!("{}\n\n{}\n", home.table(), home.commands()?));
 
     let bootstrap = home.kafka();
     let stream = FLIGHTS.to_owned();
@@ -132,7 +133,7 @@ async fn play(args: &Args, home: &Home) -> anyhow::Result<Verdict> {
     let took = started.elapsed().as_secs_f64();
     let (verdict, answers) = settle(doors, expected, &progress).await?;
     screen.show_last(&progress, &answers);
-    println!("{} flights in {took:.1} s. {}", flights.len(), verdict.text());
+    show::print(&format!("{} flights in {took:.1} s. {}", flights.len(), verdict.text()));
     Ok(verdict)
 }
 

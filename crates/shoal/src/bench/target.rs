@@ -3,24 +3,14 @@
 //! Promises that a testnet which it started is gone when it is dropped.
 
 use super::answers::Door;
+use crate::testnet::{Plan, Testnet};
 use anyhow::{Context, bail};
 use door::http::{Member, MemberState, TaskRow};
-use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How long the pipeline may take to run everywhere.
 const START: Duration = Duration::from_secs(60);
-
-/// A line of `testnet.json`.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Process {
-    pub name: String,
-    pub pid: u32,
-    pub kafka: String,
-    pub http: String,
-    pub mesh: String,
-}
 
 /// The driven mesh.
 pub(crate) struct Target {
@@ -32,29 +22,46 @@ pub(crate) struct Target {
     pub pids: Vec<u32>,
     /// Where they keep their files, when known.
     pub dir: Option<PathBuf>,
+    own: Option<Testnet>,
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if let Some(problem) = self.own.as_mut().and_then(|testnet| testnet.down(true).err()) {
+            eprintln!("{problem}");
+        }
+    }
 }
 
 impl Target {
-    /// What `testnet.json` in `dir` lists; at least one.
-    pub(crate) fn processes(dir: &Path) -> anyhow::Result<Vec<Process>> {
-        let list = dir.join("testnet.json");
-        let text = std::fs::read(&list).with_context(|| format!("read {}", list.display()))?;
-        let peers: Vec<Process> = serde_json::from_slice(&text).context("read testnet.json")?;
-        if peers.is_empty() {
-            bail!("the testnet in {} has no peers", dir.display());
-        }
-        Ok(peers)
+    /// Starts a testnet in `dir`, or in a temporary folder, with the pipelines of the benchmark.
+    pub(crate) fn up(dir: Option<&Path>, peers: usize, partitions: u32) -> anyhow::Result<Self> {
+        let folder = match dir {
+            Some(dir) => dir.to_owned(),
+            None => tempfile::Builder::new().prefix("shoal-bench-").tempdir()?.keep(),
+        };
+        let mut plan = Plan::new(folder, peers);
+        plan.arguments = vec![format!("--demo-pipelines=bench:{partitions}")];
+        let testnet = Testnet::up(&plan)?;
+        let mut target = Self::of(&testnet);
+        target.own = Some(testnet);
+        Ok(target)
     }
 
-    /// Peers of the testnet in `dir`.
+    /// Peers of the testnet in `dir`, which stays.
     pub(crate) fn testnet(dir: &Path) -> anyhow::Result<Self> {
-        let peers = Self::processes(dir)?;
-        Ok(Self {
+        Ok(Self::of(&Testnet::open(dir)?))
+    }
+
+    fn of(testnet: &Testnet) -> Self {
+        let peers = testnet.peers();
+        Self {
             bootstrap: peers.iter().map(|peer| peer.kafka.clone()).collect(),
             doors: peers.iter().map(|peer| Door::new(&peer.http)).collect(),
-            pids: peers.iter().map(|peer| peer.pid).collect(),
-            dir: Some(dir.canonicalize()?),
-        })
+            pids: peers.iter().map(|peer| peer.pid.unsigned_abs()).collect(),
+            dir: Some(testnet.folder().to_owned()),
+            own: None,
+        }
     }
 
     /// Peers by their addresses; the HTTP doors are learned from the first one that is named.
@@ -67,6 +74,7 @@ impl Target {
             doors: alive.map(|member| Door::new(&member.http)).collect(),
             pids: Vec::new(),
             dir: None,
+            own: None,
         })
     }
 

@@ -1,10 +1,11 @@
 //! Where the demo's peers live: a temporary folder and a process each, gone when it ends.
 
-use crate::bench::target::{Process, Target};
+use crate::show;
+use crate::testnet::{Plan, Testnet};
 use anyhow::{Context, bail};
 use comfy_table::{Table, presets};
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -12,9 +13,8 @@ const PEERS: usize = 3;
 
 /// The running peers.
 pub(super) struct Home {
-    dir: PathBuf,
+    testnet: Testnet,
     keep: bool,
-    peers: Vec<Process>,
 }
 
 /// Ends when the user, or the system, asks the demo to stop.
@@ -39,25 +39,17 @@ impl Home {
         keep: bool,
         stop: Pin<&mut impl Future<Output = ()>>,
     ) -> anyhow::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("shoal-demo-").tempdir()?;
-        let dir = folder.keep();
-        let starting = dir.clone();
-        println!("Starting {PEERS} peers in {} …", dir.display());
-        let mut up = tokio::task::spawn_blocking(move || start(&starting));
+        let dir = tempfile::Builder::new().prefix("shoal-demo-").tempdir()?.keep();
+        show::print(&format!("Starting {PEERS} peers in {} …", dir.display()));
+        let mut plan = Plan::new(dir, PEERS);
+        plan.arguments = vec!["--demo-pipelines=flights".to_owned()];
+        let mut up = tokio::task::spawn_blocking(move || Testnet::up(&plan));
         let (up, stopped) = tokio::select! {
             up = &mut up => (up, false),
             () = stop => (up.await, true),
         };
-        let up = up.context("the start has panicked")?;
-        let peers = match up {
-            Ok(()) if !stopped => Target::processes(&dir)?,
-            _ => Vec::new(),
-        };
-        let home = Self { dir, keep, peers };
-        if let Err(error) = up {
-            home.down().await?;
-            return Err(error);
-        }
+        // A testnet that did not come up has ended its peers itself; what they said stays for reading.
+        let home = Self { testnet: up.context("the start has panicked")??, keep };
         if stopped {
             home.down().await?;
             bail!("stopped before the peers were ready");
@@ -66,32 +58,30 @@ impl Home {
     }
 
     /// Stops the peers and removes their folder, unless it is to be kept.
-    pub(super) async fn down(&self) -> anyhow::Result<()> {
-        let (dir, keep) = (self.dir.clone(), self.keep);
-        tokio::task::spawn_blocking(move || stop(&dir, keep))
-            .await
-            .context("the end has panicked")?
+    pub(super) async fn down(mut self) -> anyhow::Result<()> {
+        let down = tokio::task::spawn_blocking(move || self.testnet.down(!self.keep));
+        Ok(down.await.context("the end has panicked")??)
     }
 
     pub(super) fn kafka(&self) -> Vec<String> {
-        self.peers.iter().map(|peer| peer.kafka.clone()).collect()
+        self.testnet.peers().iter().map(|peer| peer.kafka.clone()).collect()
     }
     pub(super) fn http(&self) -> Vec<String> {
-        self.peers.iter().map(|peer| peer.http.clone()).collect()
+        self.testnet.peers().iter().map(|peer| peer.http.clone()).collect()
     }
 
     /// What becomes of the folder.
     pub(super) fn fate(&self) -> String {
         match self.keep {
-            true => format!("; {} stays", self.dir.display()),
-            false => format!(" and removes {}", self.dir.display()),
+            true => format!("; {} stays", self.testnet.folder().display()),
+            false => format!(" and removes {}", self.testnet.folder().display()),
         }
     }
 
     pub(super) fn table(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_header(["PEER", "PID", "KAFKA", "HTTP", "MESH"]);
-        for peer in &self.peers {
+        for peer in self.testnet.peers() {
             let pid = peer.pid.to_string();
             table.add_row([&peer.name, &pid, &peer.kafka, &peer.http, &peer.mesh]);
         }
@@ -100,9 +90,11 @@ impl Home {
 
     /// Three commands to try.
     pub(super) fn commands(&self) -> anyhow::Result<String> {
-        let [first, second, last, ..] = &self.peers[..] else { bail!("three peers are wanted") };
+        let [first, second, last, ..] = self.testnet.peers() else {
+            bail!("three peers are wanted")
+        };
         let binary = std::env::current_exe()?;
-        let (binary, dir) = (quoted(&binary), quoted(&self.dir));
+        let (binary, dir) = (quoted(&binary), quoted(self.testnet.folder()));
         let view = super::pipelines::AIRPORTS;
         Ok(format!(
             "Try meanwhile:\n  \
@@ -120,18 +112,6 @@ fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@".contains(c);
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
-}
-
-fn start(dir: &Path) -> anyhow::Result<()> {
-    let _ = dir;
-    bail!("no testnet yet")
-}
-
-fn stop(dir: &Path, keep: bool) -> anyhow::Result<()> {
-    if !keep {
-        std::fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
