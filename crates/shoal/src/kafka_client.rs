@@ -6,6 +6,8 @@
 mod link;
 mod producer;
 mod queue;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use producer::{Ack, Producer, Settings};
