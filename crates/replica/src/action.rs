@@ -90,4 +90,6 @@ pub enum Refusal {
     Malformed,
     /// The operation makes no sense in this shard.
     WrongShard,
+    /// The idempotency key was used with other events.
+    Conflict,
 }

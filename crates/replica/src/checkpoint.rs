@@ -1,5 +1,6 @@
 //! What a replica is started from, and what it gives to be kept.
 
+use crate::error::Error;
 use crate::fold::Fold;
 use bytes::Bytes;
 use model::{HardState, LogEntry, ReplicaId, TaskId};
@@ -12,7 +13,7 @@ pub struct Restored {
     pub hard: HardState,
     /// In order, without a gap; the first follows `base`.
     pub entries: Vec<LogEntry>,
-    /// Index and term before the first of `entries`; at or below the fold's.
+    /// Index and term before the first of `entries`.
     pub base: (u64, u64),
 }
 
@@ -26,4 +27,47 @@ pub struct Checkpoint {
     pub small: Vec<u8>,
     /// Rows put (`Some`) or removed (`None`) since the last checkpoint that was taken.
     pub rows: Vec<(TaskId, Bytes, Option<Bytes>)>,
+}
+
+impl Restored {
+    /// Makes log and fold fit each other, or says why they are in doubt.
+    ///
+    /// The fold is of committed entries, so what the journal says at or below its index is not needed, and what it
+    /// says of that index in another term is a tail that a snapshot has replaced.
+    pub(crate) fn checked(mut self) -> Result<Self, Error> {
+        let applied = (self.fold.index(), self.fold.term());
+        let doubt = |what: String| Err(Error::Doubt(what));
+        let mut before = self.base;
+        for entry in &self.entries {
+            if entry.index != before.0 + 1 || entry.term < before.1 {
+                return doubt(format!("entry {} follows entry {}", entry.index, before.0));
+            }
+            before = (entry.index, entry.term);
+        }
+        if self.base.0 > applied.0 {
+            let (base, applied) = (self.base.0, applied.0);
+            return doubt(format!("the log starts above {base}, the fold ends at {applied}"));
+        }
+        let at_applied = match applied.0.checked_sub(self.base.0 + 1) {
+            None => Some(self.base.1),
+            Some(place) => self.entries.get(place as usize).map(|entry| entry.term),
+        };
+        if at_applied != Some(applied.1) {
+            (self.base, before) = (applied, applied);
+            self.entries.clear();
+        }
+        if self.hard.commit > before.0 {
+            let commit = self.hard.commit;
+            return doubt(format!("the log ends at {}, {commit} was committed", before.0));
+        }
+        if self.hard.term < applied.1 {
+            // A fold of a later term, installed just before the end; nothing was voted for in that term.
+            (self.hard.term, self.hard.vote) = (applied.1, 0);
+        }
+        if self.hard.term < before.1 {
+            return doubt(format!("an entry of term {} in term {}", before.1, self.hard.term));
+        }
+        self.hard.commit = self.hard.commit.max(applied.0);
+        Ok(self)
+    }
 }

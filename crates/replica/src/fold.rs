@@ -1,20 +1,38 @@
 //! What applying a shard's log yields.
+//!
+//! Invariants: F1 apply reads the entry and this fold, nothing else; F2 shard time, offsets, positions, sequences
+//! and watermarks never fall; F3 an operation takes effect whole or not at all; F4 everything that remembers
+//! senders is bounded, and what is forgotten depends on the log alone.
 
+mod catalogue;
+mod keep;
+mod origins;
+mod recent;
+
+pub use crate::configuration::Member;
+
+use crate::action::{Action, Answer, Refusal};
+use crate::configuration::{Change, Configuration};
 use crate::error::Error;
+use crate::limits::{NONCES_MAX, TERMS_MAX};
+use crate::replica::Config;
 use bytes::Bytes;
-use model::{Catalogue, PartitionId, PeerId, ReplicaId, TaskId};
-use std::collections::BTreeMap;
+use model::entry::Commit;
+use model::{
+    Batch, Catalogue, Entry, HardState, MeshId, Op, Origin, PartitionId, ReplicaId, ShardId, TaskId,
+};
+use origins::Origins;
+use raft::eraftpb::ConfChangeV2;
+use recent::Recent;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// One copy of the shard in its configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Member {
-    pub peer: PeerId,
-    pub voter: bool,
-}
+/// Low bits of a producer id; the shard stands above them, and the sign stays free.
+const PRODUCER_COUNTER_BITS: u32 = 47;
 
 /// One ordered piece of a stream, as far as the log says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Partition {
     /// The first offset that is kept.
     pub start: i64,
@@ -24,69 +42,115 @@ pub struct Partition {
     pub max_time_ms: i64,
     /// Bytes appended so far, trimmed ones included.
     pub bytes: u64,
-    /// The first offset of each leader term that appended here, oldest first; bounded, the oldest are forgotten.
+    /// The first offset of each leader term that appended here, oldest first; the oldest are forgotten.
     pub terms: Vec<(i32, i64)>,
 }
 
+impl Default for Partition {
+    fn default() -> Self {
+        Self { start: 0, next_offset: 0, max_time_ms: -1, bytes: 0, terms: Vec::new() }
+    }
+}
+
 /// What is committed of a task, its rows excepted.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskState {
     /// How many commits were applied.
     pub sequence: u64,
     /// The pipeline version of the last commit.
     pub version: u32,
+    /// `i64::MIN` before the first event.
     pub watermark_ms: i64,
     /// Next offset to consume and watermark (ms) of each source partition.
     pub positions: BTreeMap<PartitionId, (i64, i64)>,
 }
 
+impl Default for TaskState {
+    fn default() -> Self {
+        Self { sequence: 0, version: 0, watermark_ms: i64::MIN, positions: BTreeMap::new() }
+    }
+}
+
 /// The fold of a shard's log up to [`Fold::index`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Fold {
+    small: Small,
+    rows: BTreeMap<TaskId, BTreeMap<Bytes, Bytes>>,
+    /// Keys of rows that changed since the last checkpoint was taken.
+    dirty: BTreeMap<TaskId, BTreeSet<Bytes>>,
+}
+
+/// All of the fold but the rows of tables: encoded whole at each checkpoint.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Small {
+    mesh: MeshId,
+    shard: ShardId,
+    shards: u16,
+    replication: u8,
     index: u64,
     term: u64,
     time_ms: u64,
-    members: BTreeMap<ReplicaId, Member>,
+    configuration: Configuration,
     partitions: BTreeMap<PartitionId, Partition>,
     tasks: BTreeMap<TaskId, TaskState>,
-    rows: BTreeMap<TaskId, BTreeMap<Bytes, Bytes>>,
+    origins: Origins,
+    nonces: Recent<u128, i64, NONCES_MAX>,
+    next_producer: i64,
     catalogue: Option<Arc<Catalogue>>,
 }
 
 impl Fold {
-    /// Reads a fold from a checkpoint's small bytes and all rows that were kept.
-    pub fn restore(
-        _small: &[u8],
-        _rows: impl Iterator<Item = (TaskId, Bytes, Bytes)>,
-    ) -> Result<Self, Error> {
-        Err(Error::Fold("not readable yet".into()))
+    /// How every shard begins, the same on every replica: index 1, term 1, one voter on the founder.
+    pub fn genesis(config: &Config) -> Self {
+        let small = Small {
+            mesh: config.mesh,
+            shard: config.shard,
+            shards: config.shards,
+            replication: config.replication,
+            index: 1,
+            term: 1,
+            time_ms: 0,
+            configuration: Configuration::genesis(),
+            partitions: BTreeMap::new(),
+            tasks: BTreeMap::new(),
+            origins: Origins::default(),
+            nonces: Recent::default(),
+            next_producer: 0,
+            catalogue: None,
+        };
+        Self { small, rows: BTreeMap::new(), dirty: BTreeMap::new() }
+    }
+
+    /// How every replica's disk begins.
+    pub(crate) fn genesis_hard() -> HardState {
+        HardState { term: 1, vote: 0, commit: 1 }
     }
 
     /// The index of the last applied entry.
     pub fn index(&self) -> u64 {
-        self.index
+        self.small.index
     }
     /// The term of the last applied entry.
     pub fn term(&self) -> u64 {
-        self.term
+        self.small.term
     }
     /// Shard time, ms since 1970; never falls.
     pub fn time_ms(&self) -> u64 {
-        self.time_ms
+        self.small.time_ms
     }
     pub fn partition(&self, id: PartitionId) -> Option<&Partition> {
-        self.partitions.get(&id)
+        self.small.partitions.get(&id)
     }
     /// All partitions that were ever appended to, in the order of their ids.
     pub fn partitions(&self) -> impl Iterator<Item = (PartitionId, &Partition)> {
-        self.partitions.iter().map(|(id, partition)| (*id, partition))
+        self.small.partitions.iter().map(|(id, partition)| (*id, partition))
     }
     pub fn task(&self, id: TaskId) -> Option<&TaskState> {
-        self.tasks.get(&id)
+        self.small.tasks.get(&id)
     }
     /// All tasks that have committed, in the order of their ids.
     pub fn tasks(&self) -> impl Iterator<Item = (TaskId, &TaskState)> {
-        self.tasks.iter().map(|(id, task)| (*id, task))
+        self.small.tasks.iter().map(|(id, task)| (*id, task))
     }
     /// One row of a task's table; the key starts with its row space.
     pub fn row(&self, task: TaskId, key: &[u8]) -> Option<Bytes> {
@@ -101,14 +165,190 @@ impl Fold {
     }
     /// Every replica of the configuration, joint ones included.
     pub fn members(&self) -> &BTreeMap<ReplicaId, Member> {
-        &self.members
+        &self.small.configuration.members
+    }
+    pub fn configuration(&self) -> &Configuration {
+        &self.small.configuration
     }
     /// The catalogue; only in shard 0, once founded.
     pub fn catalogue(&self) -> Option<&Arc<Catalogue>> {
-        self.catalogue.as_ref()
+        self.small.catalogue.as_ref()
     }
-    /// A digest of everything in the fold: equal folds have equal ones.
-    pub fn digest(&self) -> u64 {
-        self.index
+    pub(crate) fn replication(&self) -> u8 {
+        self.small.replication
+    }
+
+    /// Applies the next entry. `outcomes` gets one outcome per operation, `actions` what must be done about it.
+    ///
+    /// Fails, having changed nothing, only if the entry has no meaning for this build.
+    pub fn apply(
+        &mut self,
+        index: u64,
+        term: u64,
+        bytes: &Bytes,
+        outcomes: &mut Vec<Result<Answer, Refusal>>,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Error> {
+        if bytes.is_empty() {
+            self.passed(index, term);
+            return Ok(());
+        }
+        let entry = Entry::decode(bytes).map_err(|source| Error::Entry { index, source })?;
+        self.passed(index, term);
+        self.small.time_ms = self.small.time_ms.max(entry.time_ms);
+        for op in entry.ops {
+            outcomes.push(self.operate(op, actions));
+        }
+        Ok(())
+    }
+
+    /// Applies a configuration entry: its change in consensus's words, or `None` if it is refused.
+    pub(crate) fn configure(
+        &mut self,
+        index: u64,
+        term: u64,
+        bytes: &[u8],
+    ) -> Result<Option<ConfChangeV2>, Error> {
+        let change: Change = model::codec::decode(crate::configuration::VERSION, bytes)
+            .map_err(|e| Error::Entry { index, source: e.into() })?;
+        self.passed(index, term);
+        Ok(self.small.configuration.apply(&change, self.small.replication))
+    }
+
+    fn passed(&mut self, index: u64, term: u64) {
+        assert_eq!(index, self.small.index + 1, "entries are applied in order, each once");
+        assert!(term >= self.small.term, "terms never fall");
+        (self.small.index, self.small.term) = (index, term);
+    }
+
+    fn operate(&mut self, op: Op, actions: &mut Vec<Action>) -> Result<Answer, Refusal> {
+        match op {
+            Op::Append { partition, origin, batch } => {
+                self.append(partition, &origin, batch, actions)
+            }
+            Op::Commit(commit) => self.commit(*commit, actions),
+            Op::Catalogue(change) if self.small.shard == model::id::CATALOGUE => {
+                let changed =
+                    catalogue::change(&mut self.small.catalogue, self.small.index, *change);
+                actions.push(Action::Catalogue);
+                Ok(Answer::Changed(changed))
+            }
+            Op::Catalogue(_) => Err(Refusal::WrongShard),
+            Op::Producer { nonce } => Ok(Answer::Producer { id: self.producer(nonce) }),
+            Op::Trim { partition, offset } => Ok(self.trim(partition, offset, actions)),
+        }
+    }
+
+    fn append(
+        &mut self,
+        partition: PartitionId,
+        origin: &Origin,
+        batch: Bytes,
+        actions: &mut Vec<Action>,
+    ) -> Result<Answer, Refusal> {
+        let batch = Batch::trusted(batch).map_err(|_| Refusal::Malformed)?;
+        if let Some(base_offset) = self.small.origins.check(partition, origin, &batch)? {
+            return Ok(Answer::Appended { base_offset, duplicate: true });
+        }
+        let base_offset = self.place(partition, &batch, actions);
+        self.small.origins.remember(partition, origin, &batch, base_offset);
+        Ok(Answer::Appended { base_offset, duplicate: false })
+    }
+
+    /// Gives a batch its offset and hands it to the partition's segment.
+    fn place(&mut self, id: PartitionId, batch: &Batch, actions: &mut Vec<Action>) -> i64 {
+        let term = i32::try_from(self.small.term).unwrap_or(i32::MAX);
+        let partition = self.small.partitions.entry(id).or_default();
+        let placed = batch.placed(partition.next_offset, term);
+        if partition.terms.last().is_none_or(|(last, _)| *last < term) {
+            if partition.terms.len() >= TERMS_MAX {
+                partition.terms.remove(0);
+            }
+            partition.terms.push((term, partition.next_offset));
+        }
+        partition.next_offset = placed.next_offset();
+        partition.max_time_ms = partition.max_time_ms.max(placed.max_time_ms());
+        partition.bytes += placed.size() as u64;
+        let base_offset = placed.base_offset();
+        actions.push(Action::Append { partition: id, batch: placed });
+        base_offset
+    }
+
+    fn commit(&mut self, commit: Commit, actions: &mut Vec<Action>) -> Result<Answer, Refusal> {
+        self.admits(&commit, self.small.term)?;
+        let batches = commit.batches.iter().map(|bytes| Batch::trusted(bytes.clone()));
+        let batches: Vec<Batch> =
+            batches.collect::<Result<_, _>>().map_err(|_| Refusal::Malformed)?;
+        let task = self.small.tasks.entry(commit.task).or_default();
+        task.sequence += 1;
+        task.version = commit.version;
+        task.watermark_ms = task.watermark_ms.max(commit.watermark_ms);
+        for step in &commit.moves {
+            let position = task.positions.entry(step.source).or_insert((0, i64::MIN));
+            *position = (step.to, position.1.max(step.watermark_ms));
+        }
+        let sequence = task.sequence;
+        let rows = self.rows.entry(commit.task).or_default();
+        let dirty = self.dirty.entry(commit.task).or_default();
+        for change in commit.changes {
+            dirty.insert(change.key.clone());
+            match change.value {
+                Some(value) => rows.insert(change.key, value),
+                None => rows.remove(&change.key),
+            };
+        }
+        for (partition, batch) in commit.emitted.iter().zip(&batches) {
+            self.place(*partition, batch, actions);
+        }
+        actions.push(Action::TaskMoved { task: commit.task, sequence });
+        Ok(Answer::Committed { sequence })
+    }
+
+    /// Whether a commit's assumptions are the committed ones, in an entry of `term`.
+    pub(crate) fn admits(&self, commit: &Commit, term: u64) -> Result<(), Refusal> {
+        let task = commit.task;
+        let home = model::hash::shard_of(task.stage.0, task.bucket, self.small.shards);
+        if home != self.small.shard {
+            return Err(Refusal::WrongShard);
+        }
+        if commit.emitted.len() != commit.batches.len() {
+            return Err(Refusal::Malformed);
+        }
+        let known = self.small.tasks.get(&task);
+        let (sequence, version) = known.map_or((0, 0), |task| (task.sequence, task.version));
+        if commit.term != term || commit.sequence != sequence || commit.version < version {
+            return Err(Refusal::Stale);
+        }
+        let mut seen = BTreeSet::new();
+        for step in &commit.moves {
+            let position = known.and_then(|task| task.positions.get(&step.source));
+            if step.from != position.map_or(0, |(offset, _)| *offset) {
+                return Err(Refusal::Stale);
+            }
+            if step.to < step.from || !seen.insert(step.source) {
+                return Err(Refusal::Malformed);
+            }
+        }
+        Ok(())
+    }
+
+    fn producer(&mut self, nonce: u128) -> i64 {
+        let Small { nonces, next_producer, shard, .. } = &mut self.small;
+        *nonces.touch(nonce, || {
+            *next_producer += 1;
+            (i64::from(shard.0) << PRODUCER_COUNTER_BITS) | *next_producer
+        })
+    }
+
+    fn trim(&mut self, id: PartitionId, offset: i64, actions: &mut Vec<Action>) -> Answer {
+        let Some(partition) = self.small.partitions.get_mut(&id) else {
+            return Answer::Trimmed { start: 0 };
+        };
+        let start = offset.min(partition.next_offset);
+        if start > partition.start {
+            partition.start = start;
+            actions.push(Action::Trim { partition: id, offset: start });
+        }
+        Answer::Trimmed { start: partition.start }
     }
 }

@@ -5,11 +5,15 @@
 
 pub mod action;
 pub mod checkpoint;
+pub mod configuration;
 pub mod error;
 pub mod fold;
 pub mod input;
+mod limits;
+mod log;
 pub mod replica;
 pub mod status;
+pub mod wire;
 
 pub use action::{Action, Answer, Refusal};
 pub use checkpoint::{Checkpoint, Restored};
@@ -18,6 +22,7 @@ pub use fold::{Fold, Member, Partition, TaskState};
 pub use input::{Input, Now};
 pub use replica::{Config, Replica};
 pub use status::Status;
+pub use wire::may_create;
 
 /// How often the driver steps `Input::Tick`, in ms. Election takes 10 to 20 of them, so at most 1 s of silence.
 pub const TICK_MS: u64 = 50;

@@ -1,12 +1,39 @@
-//! The machine of one replica.
+//! The machine of one replica: inputs in, actions out.
+//!
+//! Invariants: R1 no word leaves a replica before what it promises is on its disk, and none of a new term before
+//! that term is; R2 nothing is answered before its entry is applied here; R3 a leader answers nothing before it has
+//! applied the first entry of its term; R4 a request is answered once; R5 the log in memory holds everything above
+//! the durable index; R6 no order of a hash map and no luck but the seed's reaches an action.
+//! It never does I/O and never asks a clock.
 
-use crate::action::Action;
+mod clock;
+mod contacts;
+mod election;
+mod plan;
+mod propose;
+mod read;
+mod round;
+mod snapshot;
+mod walk;
+
+use crate::action::{Action, Refusal};
 use crate::checkpoint::{Checkpoint, Restored};
 use crate::error::Error;
 use crate::fold::Fold;
 use crate::input::{Input, Now};
+use crate::limits::*;
+use crate::log::{Log, from_journal};
 use crate::status::Status;
+use clock::Clock;
+use contacts::Contacts;
+use election::Election;
 use model::{HardState, MeshId, PeerId, ReplicaId, ShardId};
+use propose::Proposals;
+use raft::{RawNode, StateRole};
+use read::Reads;
+use round::Journal;
+use snapshot::Snapshots;
+use walk::Walk;
 
 /// What a replica is told once.
 #[derive(Clone, Debug)]
@@ -25,7 +52,40 @@ pub struct Config {
 
 /// One copy of a shard.
 pub struct Replica {
-    restored: Restored,
+    config: Config,
+    id: ReplicaId,
+    raw: RawNode<Log>,
+    fold: Fold,
+    journal: Journal,
+    proposals: Proposals,
+    reads: Reads,
+    election: Election,
+    walk: Walk,
+    snapshots: Snapshots,
+    contacts: Contacts,
+    clock: Clock,
+    /// What was last said by `Action::Role`.
+    told: Role,
+    fate: Fate,
+}
+
+/// Who leads, as this replica sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+struct Role {
+    term: u64,
+    leader: Option<PeerId>,
+    /// Leads, whether or not it may answer yet.
+    elected: bool,
+    leading: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Running,
+    /// Removed: it takes part in nothing any more.
+    Gone,
+    /// It met something that cannot be: it must not be stepped.
+    Broken,
 }
 
 impl Replica {
@@ -35,75 +95,239 @@ impl Replica {
     }
 
     /// A new copy that the shard's log gave this id: it knows only how every shard began, the rest comes by consensus.
-    pub fn joining(_config: &Config, replica: ReplicaId) -> Restored {
-        Restored {
-            replica,
-            fold: Fold::default(),
-            hard: HardState { term: 1, vote: 0, commit: 1 },
-            entries: Vec::new(),
-            base: (1, 1),
-        }
+    pub fn joining(config: &Config, replica: ReplicaId) -> Restored {
+        let fold = Fold::genesis(config);
+        let base = (fold.index(), fold.term());
+        Restored { replica, fold, hard: Fold::genesis_hard(), entries: Vec::new(), base }
     }
 
     /// Starts a replica from what is founded, joining or restored from disk.
-    pub fn new(_config: Config, restored: Restored) -> Result<Self, Error> {
-        Ok(Self { restored })
+    pub fn new(config: Config, restored: Restored) -> Result<Self, Error> {
+        let Restored { replica: id, fold, hard, entries, base } = restored.checked()?;
+        let settings = raft::Config {
+            id: id.0,
+            applied: fold.index(),
+            election_tick: ELECTION_TICKS_MIN,
+            min_election_tick: ELECTION_TICKS_MIN,
+            max_election_tick: ELECTION_TICKS_WIDEST,
+            heartbeat_tick: HEARTBEAT_TICKS,
+            max_size_per_msg: MESSAGE_BYTES_MAX,
+            max_inflight_msgs: MESSAGES_IN_FLIGHT_MAX,
+            max_uncommitted_size: UNCOMMITTED_BYTES_MAX,
+            max_committed_size_per_ready: APPLIED_BYTES_MAX,
+            check_quorum: true,
+            pre_vote: true,
+            // Batching would merge messages without a bound; an entry is a turn's batch already.
+            batch_append: false,
+            ..raft::Config::default()
+        };
+        let entries: Vec<_> = entries.into_iter().map(from_journal).collect();
+        let log = Log::new(base, entries, words(hard), fold.configuration().state());
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let mut replica = Self {
+            election: Election::new(config.seed, id),
+            journal: Journal::new(hard),
+            snapshots: Snapshots::new(&fold),
+            raw: RawNode::new(&settings, log, &logger)?,
+            proposals: Proposals::default(),
+            reads: Reads::default(),
+            walk: Walk::default(),
+            contacts: Contacts::default(),
+            clock: Clock::default(),
+            told: Role::default(),
+            fate: Fate::Running,
+            config,
+            id,
+            fold,
+        };
+        replica.dice();
+        if replica.fold.configuration().has_removed(id) {
+            replica.fate = Fate::Gone;
+        }
+        // Nobody else can lead: waiting for silence would be idle.
+        if replica.fold.configuration().is_alone(id) {
+            replica.campaign();
+        }
+        Ok(replica)
     }
 
     /// Takes one input. An error means that the input was refused and nothing changed, unless it is fatal.
-    pub fn step(
-        &mut self,
-        _now: Now,
-        _input: Input,
-        _actions: &mut Vec<Action>,
-    ) -> Result<(), Error> {
+    pub fn step(&mut self, now: Now, input: Input, actions: &mut Vec<Action>) -> Result<(), Error> {
+        match self.fate {
+            Fate::Running => {}
+            Fate::Gone => return self.step_gone(input, actions),
+            Fate::Broken => return Err(Error::Doubt("the replica was stopped before".into())),
+        }
+        let stepped = self.dispatch(now, input, actions);
+        if stepped.as_ref().is_err_and(Error::is_fatal) {
+            self.fate = Fate::Broken;
+        } else if self.fate == Fate::Running {
+            self.settle(now, actions);
+        }
+        stepped
+    }
+
+    fn dispatch(&mut self, now: Now, input: Input, actions: &mut Vec<Action>) -> Result<(), Error> {
+        match input {
+            Input::Tick => self.on_tick(now, actions),
+            Input::Message { from, from_peer, message } => {
+                self.on_message(now, (from, from_peer), &message, actions)?;
+            }
+            Input::Propose { request, op } => self.on_propose(request, op, actions),
+            Input::Read { request } => self.on_read(now, request, actions),
+            Input::Turn => self.on_turn(now, actions)?,
+            Input::Persisted { number } => self.on_persisted(now, number, actions),
+            Input::Target { epoch, peers } => self.walk.aim(epoch, peers),
+            Input::Lost { peer } => self.on_lost(now, peer),
+            Input::Checkpointed { index } => self.on_checkpointed(now, index),
+            Input::Manifest { index, term, bytes } => self.on_manifest(index, term, bytes)?,
+            Input::Fetched { message, fold } => self.on_fetched(&message, fold)?,
+            Input::SnapshotOutcome { to, installed } => self.on_snapshot_outcome(to, installed),
+            Input::Replace { replica } => self.walk.replace(replica),
+            Input::HandOver => self.hand_over(),
+        }
         Ok(())
     }
 
+    /// A replica that is no more still answers, so that nobody waits for it.
+    fn step_gone(&mut self, input: Input, actions: &mut Vec<Action>) -> Result<(), Error> {
+        if let Input::Propose { request, .. } | Input::Read { request } = input {
+            let result = Err(Refusal::NotLeader { leader: None });
+            actions.push(Action::Answer { request, result });
+        }
+        Ok(())
+    }
+
+    fn on_tick(&mut self, now: Now, actions: &mut Vec<Action>) {
+        self.tick_election(now);
+        self.tick_reads(now, actions);
+        self.tick_proposals(now, actions);
+        self.tick_snapshots(now, actions);
+        self.tick_contacts(now, actions);
+        self.tick_clock(now);
+        self.tick_walk(now);
+    }
+
     pub fn id(&self) -> ReplicaId {
-        self.restored.replica
+        self.id
     }
     /// Leads, and has applied the first entry of its term: it may answer.
     pub fn is_leading(&self) -> bool {
-        false
+        self.fate == Fate::Running && self.is_elected() && self.fold.term() == self.raw.raft.term
     }
     /// True if `Input::Turn` would do something.
     pub fn needs_turn(&self) -> bool {
-        false
+        self.fate == Fate::Running
+            && (self.raw.has_ready()
+                || self.can_propose()
+                || self.can_ask()
+                || self.walk.is_due()
+                || self.can_install())
     }
     pub fn fold(&self) -> &Fold {
-        &self.restored.fold
+        &self.fold
+    }
+
+    fn is_elected(&self) -> bool {
+        self.raw.raft.state == StateRole::Leader
     }
 
     /// Takes a checkpoint of the fold as it is now; the rows in it are not given again.
     pub fn fold_mut_checkpoint(&mut self) -> Checkpoint {
-        Checkpoint {
-            index: self.restored.fold.index(),
-            term: self.restored.fold.term(),
-            hard: self.restored.hard,
-            small: Vec::new(),
-            rows: Vec::new(),
+        let (index, term) = (self.fold.index(), self.fold.term());
+        let mut hard = self.journal.hard();
+        hard.commit = hard.commit.max(index);
+        let rows = self.fold.take_changed();
+        Checkpoint { index, term, hard, small: self.fold.small(), rows }
+    }
+
+    /// Says who leads when that has changed, and lets go of what only a leader can answer.
+    fn settle(&mut self, now: Now, actions: &mut Vec<Action>) {
+        let raft = &self.raw.raft;
+        let role = Role {
+            term: raft.term,
+            leader: self.leader_peer(),
+            elected: self.is_elected(),
+            leading: self.is_leading(),
+        };
+        if role == self.told {
+            return;
+        }
+        let deposed = self.told.elected && (!role.elected || role.term != self.told.term);
+        if deposed {
+            self.depose(now, role.leader, actions);
+        }
+        if role.elected && (deposed || !self.told.elected) {
+            self.crown(actions);
+        }
+        self.told = role;
+        let Role { term, leader, leading, .. } = role;
+        actions.push(Action::Role { term, leader, leading });
+    }
+
+    /// Leadership was lost: what waits here is answered, what is in the log is waited for a little longer.
+    fn depose(&mut self, now: Now, leader: Option<PeerId>, actions: &mut Vec<Action>) {
+        self.proposals.depose(now, leader, actions);
+        self.reads.fail(Refusal::NotLeader { leader }, actions);
+        self.walk.depose();
+        self.snapshots.depose();
+    }
+
+    /// Leadership was won: entries that are not in this log can be in no later one.
+    fn crown(&mut self, actions: &mut Vec<Action>) {
+        let last = self.raw.raft.raft_log.last_index();
+        self.proposals.forget_above(last, actions);
+        self.clock.crown(self.fold.time_ms());
+        self.walk.crown();
+    }
+
+    fn leader_peer(&self) -> Option<PeerId> {
+        match self.raw.raft.leader_id {
+            0 => None,
+            id => self.peer_of(ReplicaId(id)),
         }
     }
 
+    /// Who should be asked instead of this replica: never itself, since it cannot answer yet.
+    fn elsewhere(&self) -> Refusal {
+        let leader = self.leader_peer().filter(|peer| *peer != self.config.peer);
+        Refusal::NotLeader { leader }
+    }
+
     pub fn status(&self) -> Status {
+        let configuration = self.fold.configuration();
+        let raft = &self.raw.raft;
+        let peers = |voter: bool| {
+            let some = configuration.members.iter().filter(|(_, member)| member.voter == voter);
+            some.map(|(_, member)| member.peer).collect::<Vec<_>>()
+        };
+        let matched = configuration.members.iter().filter(|_| self.is_elected());
+        let matched = matched.filter_map(|(id, member)| {
+            raft.prs().get(id.0).map(|progress| (*id, member.peer, progress.matched))
+        });
+        let voters = peers(true);
         Status {
-            id: self.id(),
-            leading: false,
-            term: self.restored.hard.term,
-            leader: None,
-            last: self.restored.base.0,
-            applied: self.restored.fold.index(),
-            committed: self.restored.hard.commit,
-            voters: Vec::new(),
-            learners: Vec::new(),
-            joint: false,
-            epoch: model::Epoch(0),
-            matched: Vec::new(),
-            snapshot: false,
-            under_replicated: true,
-            skewed: false,
-            log_bytes: 0,
+            id: self.id,
+            leading: self.is_leading(),
+            term: raft.term,
+            leader: self.leader_peer(),
+            last: raft.raft_log.last_index(),
+            applied: self.fold.index(),
+            committed: raft.raft_log.committed,
+            under_replicated: voters.len() < usize::from(self.config.replication),
+            voters,
+            learners: peers(false),
+            joint: configuration.is_joint(),
+            epoch: configuration.epoch,
+            matched: matched.collect(),
+            snapshot: self.snapshots.is_busy(),
+            skewed: self.clock.is_skewed(),
+            log_bytes: self.raw.store().bytes(),
         }
     }
+}
+
+fn words(hard: HardState) -> raft::eraftpb::HardState {
+    let HardState { term, vote, commit } = hard;
+    raft::eraftpb::HardState { term, vote, commit, ..Default::default() }
 }

@@ -1,0 +1,150 @@
+//! What a change of the catalogue means when it is applied.
+//!
+//! Invariants: K1 ids are handed out once; K2 the epoch is the index of the last change that moves the ring; K3
+//! what was true already changes nothing and is answered as before.
+
+mod register;
+
+use crate::limits::PARTITIONS_MAX;
+use model::catalogue::{Catalogue, Change, Changed, Enrolled, Stream};
+use model::{Epoch, MeshId, PeerId, StreamId, name};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The format version that a mesh founded by this build writes.
+const LEVEL: u32 = 1;
+
+/// Applies one change at an index of shard 0's log.
+pub fn change(current: &mut Option<Arc<Catalogue>>, index: u64, change: Change) -> Changed {
+    let Some(shared) = current else {
+        return match change {
+            Change::Found { mesh, shards, replication } => {
+                *current = Some(Arc::new(founded(index, mesh, shards, replication)));
+                Changed::Done { index }
+            }
+            _ => refused("SH0104", "the mesh is not founded"),
+        };
+    };
+    let catalogue = Arc::make_mut(shared);
+    match change {
+        Change::Found { mesh, shards, replication } => {
+            let same = (catalogue.mesh, catalogue.shards, catalogue.replication);
+            if same == (mesh, shards, replication) {
+                return Changed::Done { index: catalogue.index };
+            }
+            refused("SH0104", "the mesh is founded with other settings")
+        }
+        Change::Join(enrolled) => join(catalogue, index, enrolled),
+        Change::Remove { peer } => remove(catalogue, index, peer),
+        Change::CreateStream { id, name, partitions } => {
+            create(catalogue, index, id, &name, partitions)
+        }
+        Change::Register(registration) => register::register(catalogue, index, registration),
+        Change::Weigh { peer, weight } => weigh(catalogue, index, peer, weight),
+    }
+}
+
+fn founded(index: u64, mesh: MeshId, shards: u16, replication: u8) -> Catalogue {
+    Catalogue {
+        mesh,
+        index,
+        level: LEVEL,
+        shards,
+        replication,
+        next_peer: model::id::FOUNDER.0,
+        ..Catalogue::default()
+    }
+}
+
+fn refused(code: &str, because: impl Into<String>) -> Changed {
+    Changed::Refused { code: code.into(), because: because.into() }
+}
+
+fn join(catalogue: &mut Catalogue, index: u64, mut enrolled: Enrolled) -> Changed {
+    let known = catalogue.roster.values_mut().find(|peer| peer.key == enrolled.key);
+    let peer = match known {
+        Some(known) if known.incarnation > enrolled.incarnation => known.id,
+        Some(known) => {
+            let moved = known.zone != enrolled.zone;
+            (enrolled.id, enrolled.weight) = (known.id, known.weight);
+            if *known != enrolled {
+                *known = enrolled;
+                catalogue.index = index;
+            }
+            let id = known.id;
+            if moved {
+                catalogue.epoch = Epoch(index);
+            }
+            id
+        }
+        None => {
+            let id = PeerId(catalogue.next_peer);
+            catalogue.next_peer += 1;
+            enrolled.id = id;
+            catalogue.roster.insert(id, enrolled);
+            (catalogue.index, catalogue.epoch) = (index, Epoch(index));
+            id
+        }
+    };
+    register::activate(catalogue, index);
+    Changed::Joined { peer, index: catalogue.index }
+}
+
+fn remove(catalogue: &mut Catalogue, index: u64, peer: PeerId) -> Changed {
+    if !catalogue.roster.contains_key(&peer) {
+        return refused("SH0305", format!("{peer} is not in the roster"));
+    }
+    if catalogue.roster.len() == 1 {
+        return refused("SH0305", format!("{peer} is the last of the roster"));
+    }
+    catalogue.roster.remove(&peer);
+    (catalogue.index, catalogue.epoch) = (index, Epoch(index));
+    register::activate(catalogue, index);
+    Changed::Done { index }
+}
+
+fn weigh(catalogue: &mut Catalogue, index: u64, peer: PeerId, weight: u32) -> Changed {
+    let Some(known) = catalogue.roster.get_mut(&peer) else {
+        return refused("SH0305", format!("{peer} is not in the roster"));
+    };
+    if known.weight != weight {
+        known.weight = weight;
+        (catalogue.index, catalogue.epoch) = (index, Epoch(index));
+    }
+    Changed::Done { index: catalogue.index }
+}
+
+fn create(
+    catalogue: &mut Catalogue,
+    index: u64,
+    id: StreamId,
+    name: &str,
+    partitions: u32,
+) -> Changed {
+    if let Err(why) = name::check(name) {
+        return refused("SH0002", why.to_string());
+    }
+    if partitions == 0 || partitions > PARTITIONS_MAX {
+        return refused("SH0001", format!("a stream has 1 to {PARTITIONS_MAX} partitions"));
+    }
+    if let Some(there) = catalogue.stream(name) {
+        if there.partitions == partitions && there.written_by.is_none() {
+            return Changed::Stream { id: there.id, created: false };
+        }
+        return refused("SH0302", format!("{name} has {} partitions", there.partitions));
+    }
+    if catalogue.streams.contains_key(&id) {
+        return refused("SH0302", "the stream id is taken");
+    }
+    let placement = id.0;
+    let name = name.to_owned();
+    insert(catalogue, Stream { id, name, partitions, placement, written_by: None });
+    catalogue.index = index;
+    Changed::Stream { id, created: true }
+}
+
+fn insert(catalogue: &mut Catalogue, stream: Stream) {
+    let names: &mut BTreeMap<String, StreamId> = &mut catalogue.stream_names;
+    names.insert(stream.name.clone(), stream.id);
+    catalogue.streams.insert(stream.id, stream);
+}

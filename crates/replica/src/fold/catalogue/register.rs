@@ -1,0 +1,245 @@
+//! How pipelines are registered, and when a later version becomes the running one.
+
+use super::{insert, refused};
+use crate::limits::{BUCKETS_MAX, PARTITIONS_MAX, STAGES_MAX};
+use model::catalogue::{
+    Catalogue, Changed, Pipeline, Registration, Stage, StageSpec, Stream, View,
+};
+use model::{StageId, StreamId, name};
+use std::collections::BTreeSet;
+
+/// Registers a pipeline: the first version runs at once, a later one when all that hold the running one hold it.
+pub fn register(catalogue: &mut Catalogue, index: u64, registration: Registration) -> Changed {
+    if let Some(running) = catalogue.pipelines.get(&registration.pipeline) {
+        let (version, shape) = (running.version, running.fingerprint);
+        if registration.version < version {
+            return Changed::Done { index: catalogue.index };
+        }
+        if registration.version == version && registration.fingerprint == shape {
+            return Changed::Done { index: catalogue.index };
+        }
+        if registration.version == version {
+            let because = format!(
+                "{} version {version} is registered with another shape; give it a new version",
+                registration.pipeline
+            );
+            return refused("SH0302", because);
+        }
+    }
+    if let Err((code, because)) = check(catalogue, &registration) {
+        return refused(code, because);
+    }
+    let next = (registration.version, registration.fingerprint);
+    if let Some(running) = catalogue.pipelines.get(&registration.pipeline)
+        && !all_hold(catalogue, running, next)
+    {
+        let newer = running.next.is_none_or(|(version, _)| version < next.0);
+        if newer && let Some(running) = catalogue.pipelines.get_mut(&registration.pipeline) {
+            running.next = Some(next);
+            catalogue.index = index;
+        }
+        return Changed::Done { index: catalogue.index };
+    }
+    install(catalogue, registration);
+    catalogue.index = index;
+    Changed::Done { index }
+}
+
+/// Switches to waiting versions of the same shape that everybody concerned holds by now. A version of another
+/// shape is installed by the next registration, which carries that shape.
+pub fn activate(catalogue: &mut Catalogue, index: u64) {
+    let ready = |pipeline: &&Pipeline| match pipeline.next {
+        Some(next) => next.1 == pipeline.fingerprint && all_hold(catalogue, pipeline, next),
+        None => false,
+    };
+    let ready: Vec<String> =
+        catalogue.pipelines.values().filter(ready).map(|p| p.name.clone()).collect();
+    for name in ready {
+        if let Some(pipeline) = catalogue.pipelines.get_mut(&name)
+            && let Some((version, _)) = pipeline.next.take()
+        {
+            pipeline.version = version;
+            catalogue.index = index;
+        }
+    }
+}
+
+fn all_hold(catalogue: &Catalogue, running: &Pipeline, next: (u32, u64)) -> bool {
+    catalogue.roster.values().all(|peer| {
+        let holds = |version: u32, shape: u64| {
+            peer.holds.iter().any(|(n, v, s)| *n == running.name && (*v, *s) == (version, shape))
+        };
+        // A binary holds one version of a pipeline: who runs an older one has not been upgraded.
+        let older = peer.holds.iter().any(|(n, v, _)| *n == running.name && *v < next.0);
+        !older || holds(next.0, next.1)
+    })
+}
+
+type Why = (&'static str, String);
+
+fn check(catalogue: &Catalogue, it: &Registration) -> Result<(), Why> {
+    named(&it.pipeline)?;
+    if it.stages.len() > STAGES_MAX {
+        return Err(("SH0001", format!("a pipeline has at most {STAGES_MAX} stages")));
+    }
+    let mut names = Names { catalogue, taken: BTreeSet::new(), views: BTreeSet::new() };
+    for (place, spec) in it.stages.iter().enumerate() {
+        if it.stages[..place].iter().any(|other| other.name == spec.name) {
+            return Err(("SH0302", format!("two stages are called {}", spec.name)));
+        }
+        let running = catalogue.pipelines.get(&it.pipeline);
+        let known = running.and_then(|p| p.stages.iter().find(|s| s.name == spec.name));
+        names.check(it, spec, known)?;
+    }
+    Ok(())
+}
+
+fn named(name: &str) -> Result<(), Why> {
+    name::check(name).map_err(|e| ("SH0002", format!("{name}: {e}")))
+}
+
+/// What a registration may call its own.
+struct Names<'a> {
+    catalogue: &'a Catalogue,
+    /// Streams that stages of this registration write.
+    taken: BTreeSet<String>,
+    views: BTreeSet<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn check(
+        &mut self,
+        it: &Registration,
+        spec: &'a StageSpec,
+        known: Option<&Stage>,
+    ) -> Result<(), Why> {
+        named(&spec.name)?;
+        if spec.buckets == 0 || spec.buckets > BUCKETS_MAX {
+            return Err(("SH0001", format!("{} has 1 to {BUCKETS_MAX} buckets", spec.name)));
+        }
+        if known.is_some_and(|stage| stage.buckets != spec.buckets) {
+            return Err(("SH0302", format!("the buckets of {} are fixed", spec.name)));
+        }
+        if known.is_none() && self.catalogue.stage(spec.id).is_some() {
+            return Err(("SH0302", format!("the id of stage {} is taken", spec.name)));
+        }
+        let id = known.map_or(spec.id, |stage| stage.id);
+        let dead = (dead_name(it, spec), spec.dead);
+        for (name, drawn) in spec.output.iter().chain([&dead]) {
+            self.stream(name, *drawn)?;
+            let there = self.catalogue.stream(name);
+            if there.is_some_and(|stream| stream.written_by != Some(id)) {
+                return Err(("SH0302", format!("stream {name} exists")));
+            }
+            if !self.taken.insert(name.clone()) {
+                return Err(("SH0302", format!("two stages write {name}")));
+            }
+        }
+        if let Some((view, _)) = &spec.view {
+            named(view)?;
+            let there = self.catalogue.views.get(view);
+            if there.is_some_and(|view| view.stage != id) || !self.views.insert(view) {
+                return Err(("SH0302", format!("view {view} exists")));
+            }
+        }
+        for (source, drawn, partitions) in &spec.sources {
+            self.stream(source, *drawn)?;
+            if *partitions == 0 || *partitions > PARTITIONS_MAX {
+                let because = format!("{source} has 1 to {PARTITIONS_MAX} partitions");
+                return Err(("SH0001", because));
+            }
+        }
+        Ok(())
+    }
+
+    /// A stream is there, or can be made under the id that was drawn for it.
+    fn stream(&self, name: &str, drawn: StreamId) -> Result<(), Why> {
+        named(name)?;
+        if self.catalogue.stream(name).is_none() && self.catalogue.streams.contains_key(&drawn) {
+            return Err(("SH0302", format!("the id of stream {name} is taken")));
+        }
+        Ok(())
+    }
+}
+
+fn dead_name(it: &Registration, spec: &StageSpec) -> String {
+    format!("{}.{}.dead", it.pipeline, spec.name)
+}
+
+fn install(catalogue: &mut Catalogue, it: Registration) {
+    let running = catalogue.pipelines.remove(&it.pipeline);
+    let id_of = |spec: &StageSpec| {
+        let stages = running.iter().flat_map(|p| &p.stages);
+        stages.into_iter().find(|s| s.name == spec.name).map_or(spec.id, |stage| stage.id)
+    };
+    let ids: Vec<StageId> = it.stages.iter().map(id_of).collect();
+    // What stages write comes first: one stage's output may be another's source.
+    let mut stages = Vec::with_capacity(it.stages.len());
+    for (spec, id) in it.stages.iter().zip(&ids) {
+        let output = spec.output.as_ref();
+        let output =
+            output.map(|(name, drawn)| written(catalogue, name, *drawn, *id, spec.buckets));
+        let dead = written(catalogue, &dead_name(&it, spec), spec.dead, *id, spec.buckets);
+        if let Some((name, format)) = &spec.view {
+            let view = View {
+                name: name.clone(),
+                pipeline: it.pipeline.clone(),
+                stage: *id,
+                buckets: spec.buckets,
+                format: format.clone(),
+            };
+            catalogue.views.insert(name.clone(), view);
+        }
+        stages.push(Stage {
+            id: *id,
+            name: spec.name.clone(),
+            buckets: spec.buckets,
+            sources: Vec::new(),
+            view: spec.view.as_ref().map(|(name, _)| name.clone()),
+            output,
+            dead: Some(dead),
+        });
+    }
+    for (stage, spec) in stages.iter_mut().zip(&it.stages) {
+        let sources = spec.sources.iter();
+        stage.sources =
+            sources.map(|(name, drawn, count)| source(catalogue, name, *drawn, *count)).collect();
+    }
+    let pipeline = Pipeline {
+        name: it.pipeline.clone(),
+        version: it.version,
+        fingerprint: it.fingerprint,
+        stages,
+        next: None,
+    };
+    catalogue.pipelines.insert(it.pipeline, pipeline);
+}
+
+/// The stream of this name that a stage writes, made if it is missing.
+fn written(
+    catalogue: &mut Catalogue,
+    name: &str,
+    id: StreamId,
+    stage: StageId,
+    partitions: u32,
+) -> StreamId {
+    if let Some(there) = catalogue.stream(name) {
+        return there.id;
+    }
+    let (name, placement) = (name.to_owned(), stage.0);
+    insert(catalogue, Stream { id, name, partitions, placement, written_by: Some(stage) });
+    id
+}
+
+/// The stream of this name that a stage reads, made if it is missing.
+fn source(catalogue: &mut Catalogue, name: &str, id: StreamId, partitions: u32) -> StreamId {
+    if let Some(there) = catalogue.stream(name) {
+        return there.id;
+    }
+    let placement = id.0;
+    insert(
+        catalogue,
+        Stream { id, name: name.to_owned(), partitions, placement, written_by: None },
+    );
+    id
+}

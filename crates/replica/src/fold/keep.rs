@@ -1,0 +1,66 @@
+//! How a fold is kept and read back: small state whole, rows only where they changed.
+
+use super::{Fold, Small};
+use crate::error::Error;
+use bytes::Bytes;
+use model::{TaskId, codec, hash};
+use std::collections::BTreeMap;
+
+/// The version of the small state's bytes.
+const VERSION: u8 = 1;
+
+/// A row as it is kept: `None` when it was removed.
+pub type RowChange = (TaskId, Bytes, Option<Bytes>);
+
+impl Fold {
+    /// Reads a fold from a checkpoint's small bytes and all rows that were kept.
+    pub fn restore(
+        small: &[u8],
+        rows: impl Iterator<Item = (TaskId, Bytes, Bytes)>,
+    ) -> Result<Self, Error> {
+        let small: Small = codec::decode(VERSION, small).map_err(|e| Error::Fold(e.to_string()))?;
+        let mut fold = Self { small, rows: BTreeMap::new(), dirty: BTreeMap::new() };
+        for (task, key, value) in rows {
+            fold.rows.entry(task).or_default().insert(key, value);
+        }
+        Ok(fold)
+    }
+
+    /// The fold without its rows, as bytes.
+    pub fn small(&self) -> Vec<u8> {
+        codec::encode(VERSION, &self.small)
+    }
+
+    /// Every row, in order: what a snapshot exports.
+    pub fn rows(&self) -> impl Iterator<Item = (TaskId, &Bytes, &Bytes)> {
+        let tasks = self.rows.iter();
+        tasks.flat_map(|(task, rows)| rows.iter().map(|(key, value)| (*task, key, value)))
+    }
+
+    /// The rows that changed since this was last asked; they count as kept from now on.
+    pub(crate) fn take_changed(&mut self) -> Vec<RowChange> {
+        let mut changed = Vec::new();
+        for (task, keys) in std::mem::take(&mut self.dirty) {
+            let rows = self.rows.get(&task);
+            let value = |key: &Bytes| rows.and_then(|rows| rows.get(key)).cloned();
+            changed.extend(keys.into_iter().map(|key| {
+                let value = value(&key);
+                (task, key, value)
+            }));
+        }
+        changed
+    }
+
+    /// A digest of everything in the fold: equal folds have equal ones. It reads every row.
+    pub fn digest(&self) -> u64 {
+        let mut digest = hash::hash64(&self.small());
+        let mut row = Vec::new();
+        for (task, key, value) in self.rows() {
+            row.clear();
+            row.extend_from_slice(&digest.to_le_bytes());
+            codec::encode_into(&mut row, &(task, key, value));
+            digest = hash::hash64(&row);
+        }
+        digest
+    }
+}

@@ -1,0 +1,141 @@
+//! Who was heard of, and when; and what is said beside consensus: who is a member no more.
+
+use super::{Fate, Replica};
+use crate::action::Action;
+use crate::error::Error;
+use crate::input::Now;
+use crate::limits::{KNOCK_US, LIVE_US, STRANGERS_MAX};
+use crate::wire::{self, Body, Packet};
+use bytes::Bytes;
+use model::{PeerId, ReplicaId};
+use std::collections::BTreeMap;
+
+/// What is known of the other replicas by their messages.
+#[derive(Default)]
+pub struct Contacts {
+    others: BTreeMap<ReplicaId, Contact>,
+    /// The moment a leader was last known.
+    led_us: u64,
+    knocked_us: u64,
+}
+
+struct Contact {
+    peer: PeerId,
+    heard_us: u64,
+    /// Its wall clock minus ours when it was heard, ms.
+    ahead_ms: i64,
+    /// Its connection broke after it was heard.
+    lost: bool,
+}
+
+impl Contacts {
+    fn hear(&mut self, now: Now, from: (ReplicaId, PeerId), wall_ms: u64) {
+        let (id, peer) = from;
+        if !self.others.contains_key(&id) && self.others.len() >= STRANGERS_MAX {
+            let oldest = self.others.iter().min_by_key(|(_, contact)| contact.heard_us);
+            if let Some(oldest) = oldest.map(|(id, _)| *id) {
+                self.others.remove(&oldest);
+            }
+        }
+        let ahead_ms = wall_ms.wrapping_sub(now.wall_ms) as i64;
+        let contact = Contact { peer, heard_us: now.mono_us, ahead_ms, lost: false };
+        self.others.insert(id, contact);
+    }
+
+    /// Marks all replicas of a peer whose connection broke.
+    pub fn lose(&mut self, peer: PeerId) {
+        for contact in self.others.values_mut().filter(|contact| contact.peer == peer) {
+            contact.lost = true;
+        }
+    }
+
+    pub fn is_lost(&self, id: ReplicaId) -> bool {
+        self.others.get(&id).is_some_and(|contact| contact.lost)
+    }
+
+    /// Heard of lately, and its connection has not broken since.
+    pub fn is_live(&self, id: ReplicaId, now: Now) -> bool {
+        self.others.get(&id).is_some_and(|contact| {
+            !contact.lost && now.mono_us.saturating_sub(contact.heard_us) < LIVE_US
+        })
+    }
+
+    /// How far ahead of ours a live replica's clock is, ms.
+    pub fn ahead_ms(&self, id: ReplicaId, now: Now) -> Option<i64> {
+        let live = self.is_live(id, now);
+        self.others.get(&id).filter(|_| live).map(|contact| contact.ahead_ms)
+    }
+}
+
+impl Replica {
+    pub(super) fn peer_of(&self, id: ReplicaId) -> Option<PeerId> {
+        if id == self.id {
+            return Some(self.config.peer);
+        }
+        let member = self.fold.members().get(&id).map(|member| member.peer);
+        member.or_else(|| self.contacts.others.get(&id).map(|contact| contact.peer))
+    }
+
+    pub(super) fn on_message(
+        &mut self,
+        now: Now,
+        from: (ReplicaId, PeerId),
+        message: &Bytes,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Error> {
+        let packet = wire::decode(message)?;
+        if packet.to != self.id {
+            return Err(Error::Message("it is for another replica"));
+        }
+        if packet.from != from.0 || packet.from == self.id {
+            return Err(Error::Sender { said: packet.from, from: from.0 });
+        }
+        self.contacts.hear(now, from, packet.wall_ms);
+        if self.fold.configuration().has_removed(packet.from) {
+            self.say(now, packet.from, Body::Gone, actions);
+            return Ok(());
+        }
+        match packet.body {
+            Body::Consensus(m) => return self.on_consensus(now, *m, from.1, message, actions),
+            Body::Gone => self.leave(actions),
+            Body::Knock => {}
+            Body::Fetching { index } => self.snapshots.goes_on(now, packet.from, index),
+        }
+        Ok(())
+    }
+
+    /// This replica is no member any more.
+    pub(super) fn leave(&mut self, actions: &mut Vec<Action>) {
+        self.proposals.abandon(actions);
+        self.reads.fail(crate::Refusal::NotLeader { leader: None }, actions);
+        self.fate = Fate::Gone;
+        actions.push(Action::Gone);
+    }
+
+    /// Sends something that consensus knows nothing of.
+    pub(super) fn say(&self, now: Now, to: ReplicaId, body: Body, actions: &mut Vec<Action>) {
+        let Some(peer) = self.peer_of(to) else { return };
+        let packet = Packet { from: self.id, to, fresh: false, wall_ms: now.wall_ms, body };
+        let message = wire::encode(&packet);
+        actions.push(Action::Send { to: peer, to_replica: to, message });
+    }
+
+    /// Without a leader for long, asks the others whether it is still one of them: a replica that was away when
+    /// it was removed hears of it in no other way.
+    pub(super) fn tick_contacts(&mut self, now: Now, actions: &mut Vec<Action>) {
+        if self.raw.raft.leader_id != 0 || self.contacts.led_us == 0 {
+            self.contacts.led_us = now.mono_us.max(1);
+            return;
+        }
+        let since = self.contacts.led_us.max(self.contacts.knocked_us);
+        if now.mono_us.saturating_sub(since) < KNOCK_US {
+            return;
+        }
+        self.contacts.knocked_us = now.mono_us;
+        let others: Vec<ReplicaId> =
+            self.fold.members().keys().copied().filter(|id| *id != self.id).collect();
+        for id in others {
+            self.say(now, id, Body::Knock, actions);
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The loop with consensus: what it says must be written, sent and applied.
+//!
+//! Consensus runs ahead of the disk. A leader's entries travel while they are being written; everybody's votes,
+//! and a follower's acknowledgements, wait until what they promise is on disk. A replica that alone decides
+//! becomes leader before its new term is on disk, so a leader's words also wait for that.
+
+use super::{Fate, Replica};
+use crate::action::Action;
+use crate::error::Error;
+use crate::input::Now;
+use crate::limits::*;
+use crate::log::{payload, to_journal};
+use crate::wire::{self, Body, Packet};
+use bytes::Bytes;
+use model::{HardState, LogEntry, PeerId, ReplicaId};
+use raft::eraftpb::{Entry, EntryType, Message, MessageType, Snapshot};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What was given to the journal, and what waits for it.
+pub struct Journal {
+    /// The hard state now, and as it was last given to be written.
+    hard: HardState,
+    given: HardState,
+    /// The term and the vote that are on disk.
+    durable: (u64, u64),
+    /// Rounds that are not on disk yet, oldest first.
+    rounds: VecDeque<Round>,
+    /// The fold of the last checkpoint on disk.
+    checkpoint: u64,
+}
+
+struct Round {
+    number: u64,
+    /// False if it has nothing of its own to write and only waits for those before it.
+    writes: bool,
+    /// Term and vote that are on disk with it.
+    ballot: (u64, u64),
+    withheld: Vec<Message>,
+}
+
+impl Journal {
+    pub fn new(hard: HardState) -> Self {
+        let durable = (hard.term, hard.vote);
+        Self { hard, given: hard, durable, rounds: VecDeque::new(), checkpoint: 0 }
+    }
+
+    pub fn hard(&self) -> HardState {
+        self.hard
+    }
+}
+
+impl Replica {
+    /// A message of consensus. What it would stumble over is refused before, and a stumble stops the replica.
+    pub(super) fn on_consensus(
+        &mut self,
+        now: Now,
+        m: Message,
+        from_peer: PeerId,
+        bytes: &Bytes,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Error> {
+        let kind = m.get_msg_type();
+        let raft = &self.raw.raft;
+        let leads = [MessageType::MsgAppend, MessageType::MsgHeartbeat, MessageType::MsgSnapshot];
+        if leads.contains(&kind) && m.term >= raft.term {
+            if raft.state == raft::StateRole::Leader && m.term == raft.term {
+                return Err(Error::Doubt(format!("two leaders in term {}", m.term)));
+            }
+            self.election.calm();
+        }
+        let last = self.raw.raft.raft_log.last_index();
+        if kind == MessageType::MsgHeartbeat && m.term >= self.raw.raft.term && m.commit > last {
+            // The leader counts on entries that this replica acknowledged and has no more.
+            return Err(Error::Doubt(format!(
+                "the log ends at {last}, {} was acknowledged",
+                m.commit
+            )));
+        }
+        if kind == MessageType::MsgTimeoutNow && self.must_not_campaign() {
+            return Ok(());
+        }
+        if kind == MessageType::MsgSnapshot && m.term >= self.raw.raft.term {
+            return self.on_snapshot(now, m, from_peer, bytes, actions);
+        }
+        self.feed(m)
+    }
+
+    /// Steps consensus; it answers impossible input with a panic, which becomes a doubt about this replica alone.
+    pub(super) fn feed(&mut self, m: Message) -> Result<(), Error> {
+        let raw = &mut self.raw;
+        match catch_unwind(AssertUnwindSafe(|| raw.step(m))) {
+            // A refusal (an unknown sender, for one) is consensus's way to ignore a message.
+            Ok(_) => {
+                self.dice();
+                Ok(())
+            }
+            Err(_) => Err(Error::Doubt("consensus met a message that cannot be".into())),
+        }
+    }
+
+    pub(super) fn on_turn(&mut self, now: Now, actions: &mut Vec<Action>) -> Result<(), Error> {
+        self.install_if_possible()?;
+        self.propose(now);
+        self.ask(now);
+        self.walk_on(now);
+        for _ in 0..ROUNDS_MAX {
+            if !self.raw.has_ready() || self.fate != Fate::Running {
+                break;
+            }
+            self.round(now, actions)?;
+            self.ask(now);
+        }
+        self.want_manifest(now, actions);
+        Ok(())
+    }
+
+    /// One round: consensus tells what is new, and it is carried out in the order that safety asks for.
+    fn round(&mut self, now: Now, actions: &mut Vec<Action>) -> Result<(), Error> {
+        let mut ready = self.raw.ready();
+        let number = ready.number();
+        let states = ready.take_read_states();
+        let mut messages = ready.take_messages();
+        let mut withheld = ready.take_persisted_messages();
+        let snapshot = (!ready.snapshot().is_empty()).then(|| ready.snapshot().clone());
+        let entries = ready.take_entries();
+        let committed = ready.take_committed_entries();
+        if let Some(hard) = ready.hs() {
+            self.journal.hard = HardState { term: hard.term, vote: hard.vote, commit: hard.commit };
+        }
+        let ballot = (self.journal.hard.term, self.journal.hard.vote);
+        if ballot.0 != self.journal.durable.0 {
+            // R1: nothing of a term before that term is on disk.
+            withheld.append(&mut messages);
+        }
+        self.send(now, messages, actions);
+        let writes = self.persist(number, snapshot, entries, actions);
+        self.raw.advance_append_async(ready);
+        self.journal.rounds.push_back(Round { number, writes, ballot, withheld });
+        self.release(now, 0, actions);
+        self.confirm(states, actions);
+        self.apply(committed, actions)
+    }
+
+    /// Hands a round's news to the log in memory and, if there are any, to the journal.
+    fn persist(
+        &mut self,
+        number: u64,
+        snapshot: Option<Snapshot>,
+        entries: Vec<Entry>,
+        actions: &mut Vec<Action>,
+    ) -> bool {
+        let snapshot = snapshot.map(|snapshot| {
+            let about = snapshot.get_metadata();
+            let at = (about.index, about.term);
+            self.raw.mut_store().install(at.0, at.1);
+            self.replace_fold(at, actions);
+            at
+        });
+        self.raw.mut_store().append(&entries);
+        let Journal { hard, given, .. } = &self.journal;
+        let voted = (hard.term, hard.vote) != (given.term, given.vote);
+        if snapshot.is_none() && entries.is_empty() && !voted {
+            // A commit index alone is not worth a write: the leader says it again.
+            return false;
+        }
+        let entries: Vec<LogEntry> = entries.iter().map(to_journal).collect();
+        let hard = (hard != given).then_some(*hard);
+        self.journal.given = self.journal.hard;
+        actions.push(Action::Persist { number, snapshot, entries, hard });
+        true
+    }
+
+    pub(super) fn on_persisted(&mut self, now: Now, number: u64, actions: &mut Vec<Action>) {
+        self.release(now, number, actions);
+        let raft = &self.raw.raft;
+        let (applied, log) = (self.fold.index(), &raft.raft_log);
+        if log.applied < applied && applied <= log.persisted.min(log.committed) {
+            self.raw.advance_apply_to(applied);
+        }
+    }
+
+    /// Everything up to round `number` is on disk: what waited for it may be said.
+    fn release(&mut self, now: Now, number: u64, actions: &mut Vec<Action>) {
+        while let Some(round) = self.journal.rounds.front()
+            && (round.number <= number || !round.writes)
+            && let Some(round) = self.journal.rounds.pop_front()
+        {
+            if round.writes {
+                self.journal.durable = round.ballot;
+            }
+            self.raw.on_persist_ready(round.number);
+            self.send(now, round.withheld, actions);
+        }
+    }
+
+    fn send(&mut self, now: Now, mut messages: Vec<Message>, actions: &mut Vec<Action>) {
+        // Consensus walks a hash map; the order of receivers must not depend on it.
+        messages.sort_by_key(|m| m.to);
+        for m in messages {
+            let to = ReplicaId(m.to);
+            let Some(peer) = self.peer_of(to) else { continue };
+            if m.get_msg_type() == MessageType::MsgSnapshot {
+                self.snapshots.sent(now, to, m.get_snapshot().get_metadata().index);
+            }
+            let progress = self.raw.raft.prs().get(m.to);
+            let fresh = self.is_elected()
+                && self.fold.configuration().is_learner(to)
+                && progress.is_some_and(|progress| progress.matched == 0);
+            let body = Body::Consensus(Box::new(m));
+            let packet = Packet { from: self.id, to, fresh, wall_ms: now.wall_ms, body };
+            actions.push(Action::Send { to: peer, to_replica: to, message: wire::encode(&packet) });
+        }
+    }
+
+    /// Applies committed entries, which are on this replica's disk as well.
+    fn apply(&mut self, committed: Vec<Entry>, actions: &mut Vec<Action>) -> Result<(), Error> {
+        if committed.is_empty() {
+            return Ok(());
+        }
+        let mut outcomes = Vec::new();
+        for entry in committed {
+            let (index, term) = (entry.index, entry.term);
+            if entry.get_entry_type() == EntryType::EntryNormal {
+                self.fold.apply(index, term, &entry.data, &mut outcomes, actions)?;
+            } else {
+                self.apply_configuration(&entry)?;
+            }
+            self.proposals.applied(index, term, &mut outcomes, actions);
+        }
+        let applied = self.fold.index();
+        self.raw.advance_apply_to(applied);
+        actions.push(Action::Applied { index: applied });
+        if self.fold.configuration().has_removed(self.id) {
+            self.leave(actions);
+            return Ok(());
+        }
+        self.answer_reads(actions);
+        Ok(())
+    }
+
+    fn apply_configuration(&mut self, entry: &Entry) -> Result<(), Error> {
+        let (index, term) = (entry.index, entry.term);
+        let change = self.fold.configure(index, term, payload(entry))?;
+        if let Some(change) = change {
+            let state = self.raw.apply_conf_change(&change)?;
+            let expected = self.fold.configuration().state();
+            let same = raft_proto::conf_state_eq(&state, &expected);
+            assert!(same, "consensus and fold have different configurations");
+            self.snapshots.configured(index, self.fold.configuration());
+        }
+        self.walk.moved();
+        Ok(())
+    }
+
+    pub(super) fn on_checkpointed(&mut self, now: Now, index: u64) {
+        self.journal.checkpoint = self.journal.checkpoint.max(index);
+        self.shorten(now);
+    }
+
+    /// Forgets entries that the fold on disk covers, but not all that a live follower still needs.
+    pub(super) fn shorten(&mut self, now: Now) {
+        let limit = self.journal.checkpoint.min(self.raw.raft.raft_log.applied);
+        let needed = if self.is_elected() { self.needed_above(now) } else { limit };
+        let log = self.raw.mut_store();
+        log.shorten(limit.min(needed), LOG_TAIL_BYTES);
+        log.shorten(limit, LOG_FOLLOWER_BYTES);
+    }
+
+    /// Every live follower has the log up to here.
+    fn needed_above(&self, now: Now) -> u64 {
+        let live = self.fold.members().keys().filter(|id| self.contacts.is_live(**id, now));
+        let matched = live.filter_map(|id| self.raw.raft.prs().get(id.0));
+        matched.map(|progress| progress.matched).min().unwrap_or(u64::MAX)
+    }
+}
