@@ -1,7 +1,9 @@
-//! HTTP's JSON: what each endpoint takes and gives, both ways, since the command line reads what the peer writes.
+//! HTTP's JSON: what each endpoint takes and gives, both ways, since the command line reads what
+//! the peer writes.
 //!
-//! The router runs in `peer`. Promises that unknown fields of requests are refused and that events keep the exact
-//! bytes of their JSON. Never asks a clock or draws a number: the caller gives time and spread.
+//! The router runs in `peer`. Promises that unknown fields of requests are refused and that events
+//! keep the exact bytes of their JSON. Never asks a clock or draws a number: the caller gives time
+//! and spread.
 
 mod append;
 mod members;

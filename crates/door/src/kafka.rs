@@ -1,11 +1,13 @@
-//! Kafka's protocol: frames to asks, replies to frames. One file an API; their versions are listed in [`versions`].
+//! Kafka's protocol: frames to asks, replies to frames. One file an API; their versions are listed
+//! in [`versions`].
 //!
-//! The codec is our own, not `kafka-protocol`'s: that one reserves memory for as many items as a request claims to
-//! have (`Vec::with_capacity(n)`, 2³¹ of them if it says so) and takes a fetched partition as one contiguous piece,
-//! which costs a copy. It is the oracle of the tests instead.
+//! The codec is our own, not `kafka-protocol`'s: that one reserves memory for as many items as a
+//! request claims to have (`Vec::with_capacity(n)`, 2³¹ of them if it says so) and takes a fetched
+//! partition as one contiguous piece, which costs a copy. It is the oracle of the tests instead.
 //!
-//! Promises: batches stay slices of the request's frame; every count is checked against the bytes that follow it;
-//! what can be answered without asking anybody comes as [`Ask::Answered`]. Never guesses what a client meant.
+//! Promises: batches stay slices of the request's frame; every count is checked against the bytes
+//! that follow it; what can be answered without asking anybody comes as [`Ask::Answered`]. Never
+//! guesses what a client meant.
 
 mod create_streams;
 mod error;
@@ -39,7 +41,8 @@ pub struct Head {
     pub api: i16,
     pub version: i16,
     pub client_id: Option<String>,
-    /// The client expects no reply (Produce with acks 0); one sent all the same would shift all later ones.
+    /// The client expects no reply (Produce with acks 0); one sent all the same would shift all
+    /// later ones.
     pub silent: bool,
 }
 
@@ -53,7 +56,8 @@ pub struct Request {
 /// What a client asks.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    /// Which APIs and versions there are: answered with [`Reply::Versions`], whatever version was asked.
+    /// Which APIs and versions there are: answered with [`Reply::Versions`], whatever version was
+    /// asked.
     Versions,
     Metadata(Metadata),
     InitProducer(InitProducer),
@@ -79,7 +83,8 @@ pub enum Reply {
 }
 
 impl Ask {
-    /// The same refusal for all that was asked: the peer stops, has no credit left, or could not decide in time.
+    /// The same refusal for all that was asked: the peer stops, has no credit left, or could not
+    /// decide in time.
     pub fn refuse(self, error: KafkaError) -> Reply {
         match self {
             Self::Versions => Reply::Versions,
@@ -94,7 +99,8 @@ impl Ask {
     }
 }
 
-/// Decodes one frame, the four bytes of its length left out. After a [`Reject`] the connection must be closed.
+/// Decodes one frame, the four bytes of its length left out. After a [`Reject`] the connection must
+/// be closed.
 pub fn decode(frame: Bytes) -> Result<Request, Reject> {
     let size = frame.len();
     let mut reader = Reader::new(frame);
@@ -169,7 +175,8 @@ pub fn encode(head: &Head, reply: Reply) -> Option<Bytes> {
     Some(writer.finish())
 }
 
-/// Roughly how many bytes a reply takes, so that writing it does not grow its buffer again and again.
+/// Roughly how many bytes a reply takes, so that writing it does not grow its buffer again and
+/// again.
 fn size_hint(reply: &Reply) -> usize {
     match reply {
         Reply::Versions | Reply::InitProducer(_) => 64,

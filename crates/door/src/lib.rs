@@ -1,8 +1,9 @@
 //! What did the client ask? Kafka's protocol and HTTP's JSON, translated to and from our own words.
 //!
-//! Promises that no input makes it panic, loop or allocate more than a small multiple of what has arrived. Foreign
-//! words (topic, record, broker) stop here. Never opens a socket or a file, never asks a clock, never decides what
-//! a request does: `peer` carries the question to a shard and the answer back.
+//! Promises that no input makes it panic, loop or allocate more than a small multiple of what has
+//! arrived. Foreign words (topic, record, broker) stop here. Never opens a socket or a file, never
+//! asks a clock, never decides what a request does: `peer` carries the question to a shard and the
+//! answer back.
 
 pub mod http;
 pub mod kafka;

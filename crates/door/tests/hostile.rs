@@ -1,4 +1,5 @@
-//! Counts and lengths that lie cost no memory. Alone in its process, since it watches the whole process's memory.
+//! Counts and lengths that lie cost no memory. Alone in its process, since it watches the whole
+//! process's memory.
 
 use bytes::Bytes;
 use door::kafka::{ITEMS_MAX, Reject, decode};
@@ -13,7 +14,8 @@ fn request(api: i16, version: i16, rest: &[u8]) -> Bytes {
     bytes.into()
 }
 
-/// The most address space the process ever had, in bytes: what was reserved counts even if it was never touched.
+/// The most address space the process ever had, in bytes: what was reserved counts even if it was
+/// never touched.
 fn reserved_max() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"))?;

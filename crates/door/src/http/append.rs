@@ -21,8 +21,8 @@ pub struct NewEvents {
     pub partition: Option<u32>,
 }
 
-/// One event. Key and value are strings (their UTF-8 bytes), `{"base64": "…"}` (those bytes), null (none) or any
-/// other JSON (its text, exactly as it was sent).
+/// One event. Key and value are strings (their UTF-8 bytes), `{"base64": "…"}` (those bytes), null
+/// (none) or any other JSON (its text, exactly as it was sent).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EventIn {
@@ -86,8 +86,9 @@ pub struct PartBatch {
 
 /// Builds the batches of a request, one a partition, in the order of partitions.
 ///
-/// `partitions` is how many the stream has; `spread` chooses the one that takes all events without a key (draw it
-/// per request, or count up). Panics if `partitions` is 0: no stream has none. The same request with the same arguments gives the same bytes.
+/// `partitions` is how many the stream has; `spread` chooses the one that takes all events without
+/// a key (draw it per request, or count up). Panics if `partitions` is 0: no stream has none. The
+/// same request with the same arguments gives the same bytes.
 pub fn batches(
     request: &NewEvents,
     partitions: u32,

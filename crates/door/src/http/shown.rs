@@ -23,7 +23,8 @@ impl Shown {
         }
     }
 
-    /// A value of a view, by the view's format; what does not fit the format is shown as an event's would be.
+    /// A value of a view, by the view's format; what does not fit the format is shown as an event's
+    /// would be.
     pub fn row(format: &str, bytes: &[u8]) -> Self {
         let number = || <[u8; 8]>::try_from(bytes).ok().map(u64::from_le_bytes);
         let json = || std::str::from_utf8(bytes).ok().and_then(|text| Self::json(text).ok());
@@ -64,7 +65,8 @@ impl Shown {
         serde_json::from_str(self.text()).unwrap_or(Value::Null)
     }
 
-    /// The bytes a client means: a string's own, base64 decoded, null none, any other JSON as its text.
+    /// The bytes a client means: a string's own, base64 decoded, null none, any other JSON as its
+    /// text.
     pub(super) fn meant(&self) -> Option<Vec<u8>> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]

@@ -1,5 +1,5 @@
-//! CreateTopics (19): new streams. A setting is accepted if it says what shoal does anyway, else refused: a client
-//! must not believe in a promise that is not kept.
+//! CreateTopics (19): new streams. A setting is accepted if it says what shoal does anyway, else
+//! refused: a client must not believe in a promise that is not kept.
 
 use super::wire::{Flaw, Reader, Writer};
 use super::{KafkaError, Refused};

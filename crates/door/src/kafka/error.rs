@@ -3,7 +3,8 @@
 use model::Problem;
 use std::borrow::Cow;
 
-/// A refusal in Kafka's numbers. Those marked *again* make clients refresh their metadata or wait and try again.
+/// A refusal in Kafka's numbers. Those marked *again* make clients refresh their metadata or wait
+/// and try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(i16)]
 pub enum KafkaError {

@@ -1,5 +1,6 @@
-//! Walks the events of an uncompressed batch without reading them, so that no client can store what no other could
-//! read. Compressed events are stored unread: opening them would cost more than all the rest of an append.
+//! Walks the events of an uncompressed batch without reading them, so that no client can store what
+//! no other could read. Compressed events are stored unread: opening them would cost more than all
+//! the rest of an append.
 
 /// Whether the bytes are exactly `count` well-formed events with offset deltas 0, 1, 2 …
 pub(super) fn well_formed(bytes: &[u8], count: i32) -> bool {

@@ -1,13 +1,13 @@
-//! Fetch (1): batches from an offset on. Each fetch is full: the reply's session id is 0, so clients never send
-//! a difference to an earlier one.
+//! Fetch (1): batches from an offset on. Each fetch is full: the reply's session id is 0, so
+//! clients never send a difference to an earlier one.
 
 use super::wire::{Flaw, Reader, Writer};
 use super::{Ask, KafkaError, Reply};
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// The question. Answer when `min_bytes` are there or `max_wait_ms` have passed. The first batch comes whole even
-/// if it is larger than a limit, or the client would stand still.
+/// The question. Answer when `min_bytes` are there or `max_wait_ms` have passed. The first batch
+/// comes whole even if it is larger than a limit, or the client would stand still.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetch {
     pub max_wait_ms: u32,

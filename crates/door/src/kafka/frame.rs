@@ -33,8 +33,8 @@ pub enum Reject {
     Malformed { api: i16, version: i16, flaw: Flaw },
 }
 
-/// The size of the frame that `head` announces, at most `limit`. Nothing may be allocated before this says yes,
-/// and then only as bytes arrive.
+/// The size of the frame that `head` announces, at most `limit`. Nothing may be allocated before
+/// this says yes, and then only as bytes arrive.
 pub fn frame_size(head: [u8; 4], limit: usize) -> Result<usize, Reject> {
     let said = i32::from_be_bytes(head);
     let size = usize::try_from(said).map_err(|_| guess(head).unwrap_or(Reject::Negative(said)))?;

@@ -3,10 +3,12 @@
 use super::KafkaError;
 use super::wire::{Flaw, Reader, Writer};
 
-/// The question. An id that the producer had before is not taken up again: it gets a new one, whose epoch is 0.
+/// The question. An id that the producer had before is not taken up again: it gets a new one, whose
+/// epoch is 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InitProducer {
-    /// Set by transactional producers. No transaction is offered yet: answer [`KafkaError::InvalidTransaction`].
+    /// Set by transactional producers. No transaction is offered yet: answer
+    /// [`KafkaError::InvalidTransaction`].
     pub transactional: Option<String>,
 }
 

@@ -1,5 +1,5 @@
-//! Metadata (3): who is here, which streams there are and who leads their partitions. Asked by name, or, from
-//! version 10 on, by id; versions 0 to 3 imply that unknown streams are to be made.
+//! Metadata (3): who is here, which streams there are and who leads their partitions. Asked by
+//! name, or, from version 10 on, by id; versions 0 to 3 imply that unknown streams are to be made.
 
 use super::KafkaError;
 use super::wire::{Flaw, Reader, Writer};

@@ -1,7 +1,7 @@
 //! Produce (0): batches to append. Their bytes stay as the client sent them.
 //!
-//! Every batch has been checked: lengths, checksum, format, counts, events unless they are compressed, no control
-//! batch, no transaction.
+//! Every batch has been checked: lengths, checksum, format, counts, events unless they are
+//! compressed, no control batch, no transaction.
 
 use super::wire::{Flaw, Reader, Writer};
 use super::{Ask, KafkaError, Refused, Reply, events};

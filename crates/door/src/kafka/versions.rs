@@ -1,4 +1,5 @@
-//! ApiVersions (18): what is offered. Only what is whole is listed, since clients use what is listed.
+//! ApiVersions (18): what is offered. Only what is whole is listed, since clients use what is
+//! listed.
 
 use super::KafkaError;
 use super::wire::Writer;
@@ -21,8 +22,9 @@ pub struct Offer {
     pub flexible: i16,
 }
 
-/// All that is offered. Produce 0 to 2 are listed because librdkafka judges compression by them (KAFKA-18659), and
-/// refused when used. Fetch ends before the version that names streams by id only.
+/// All that is offered. Produce 0 to 2 are listed because librdkafka judges compression by them
+/// (KAFKA-18659), and refused when used. Fetch ends before the version that names streams by id
+/// only.
 pub const OFFERS: &[Offer] = &[
     Offer { api: PRODUCE, min: 0, max: 9, flexible: 9 },
     Offer { api: FETCH, min: 4, max: 12, flexible: 12 },
@@ -38,8 +40,8 @@ pub fn offer(api: i16) -> Option<&'static Offer> {
     OFFERS.iter().find(|offer| offer.api == api)
 }
 
-/// A version that is not offered is answered in the form of version 0, so that any client can read the list.
-/// The reply's header is the old one in every version.
+/// A version that is not offered is answered in the form of version 0, so that any client can read
+/// the list. The reply's header is the old one in every version.
 pub(super) fn encode(writer: &mut Writer, version: i16) {
     let own = offer(API_VERSIONS).expect("ApiVersions is offered");
     let known = (own.min..=own.max).contains(&version);

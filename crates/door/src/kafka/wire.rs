@@ -1,13 +1,15 @@
 //! Kafka's primitive types, read from and written to bytes, in their old and their flexible forms.
 //!
-//! Promises that nothing is reserved for a count or length before as many bytes are there, and that a request
-//! yields at most [`ITEMS_MAX`] items in all its arrays together. Never panics on a reader's input.
+//! Promises that nothing is reserved for a count or length before as many bytes are there, and that
+//! a request yields at most [`ITEMS_MAX`] items in all its arrays together. Never panics on a
+//! reader's input.
 
 use bytes::Bytes;
 use std::sync::Arc;
 use thiserror::Error;
 
-/// Items of all arrays of one request; more is refused, since each costs ten times its bytes in memory.
+/// Items of all arrays of one request; more is refused, since each costs ten times its bytes in
+/// memory.
 pub const ITEMS_MAX: usize = 65_536;
 /// The longest string, in both forms.
 const TEXT_BYTES_MAX: usize = i16::MAX as usize;

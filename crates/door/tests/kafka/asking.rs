@@ -1,4 +1,5 @@
-//! ApiVersions, Metadata, InitProducerId, Fetch, ListOffsets, CreateTopics: both ways, in every version.
+//! ApiVersions, Metadata, InitProducerId, Fetch, ListOffsets, CreateTopics: both ways, in every
+//! version.
 
 use crate::oracle::{answered, asked, offered, text, topic};
 use bytes::Bytes;

@@ -1,4 +1,5 @@
-//! Any bytes are a request, a refusal or a reject; never a panic, and what is taken can be answered.
+//! Any bytes are a request, a refusal or a reject; never a panic, and what is taken can be
+//! answered.
 
 use crate::oracle::{batch, frame, offered, text, topic};
 use bytes::Bytes;

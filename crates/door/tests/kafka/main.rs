@@ -1,5 +1,5 @@
-//! Kafka's protocol against the generated codec of `kafka-protocol`: it writes the requests and reads the replies,
-//! in every version that is offered.
+//! Kafka's protocol against the generated codec of `kafka-protocol`: it writes the requests and
+//! reads the replies, in every version that is offered.
 
 mod asking;
 mod fuzz;

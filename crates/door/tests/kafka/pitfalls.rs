@@ -119,7 +119,8 @@ fn every_ask_can_be_refused_as_a_whole() {
 
 #[test]
 fn create_topics_0_and_1_have_their_own_forms() {
-    // One topic "t", 2 partitions, replication 1, no assignment, no config, 100 ms; version 1 adds validate-only.
+    // One topic "t", 2 partitions, replication 1, no assignment, no config, 100 ms; version 1 adds
+    // validate-only.
     let mut rest = vec![0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 2, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
     rest.extend([0, 0, 0, 100]);
     for version in [0, 1] {

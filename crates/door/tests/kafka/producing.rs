@@ -180,8 +180,8 @@ fn acks_0_gets_no_reply_whatever_happens() {
 
 #[test]
 fn produce_0_to_2_are_listed_and_refused() {
-    // The oracle no longer knows them: api, version, correlation, client id; acks, time-out, one topic "t" with
-    // partition 4 and two bytes.
+    // The oracle no longer knows them: api, version, correlation, client id; acks, time-out, one
+    // topic "t" with partition 4 and two bytes.
     let body = [
         0, 0, 0, 0, 0, 0, 0, 9, 0, 1, b'c', // head
         0xff, 0xff, 0, 0, 0, 100, 0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 2, 1, 2,
