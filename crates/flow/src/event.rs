@@ -43,4 +43,10 @@ impl Event {
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.value())
     }
+
+    /// The first header of this name, as text; what is not UTF-8 in it becomes U+FFFD.
+    pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        let found = self.headers.iter().find(|(of, _)| of == name.as_bytes())?;
+        Some(String::from_utf8_lossy(found.1.as_deref().unwrap_or_default()))
+    }
 }
