@@ -66,8 +66,15 @@ impl Error {
 impl From<fjall::Error> for Error {
     fn from(error: fjall::Error) -> Self {
         match error {
-            fjall::Error::Io(source) => Self::io("access the tables", source),
-            fjall::Error::Poisoned => Self::Fenced("the tables are poisoned".into()),
+            fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => {
+                Self::io("access the tables", source)
+            }
+            fjall::Error::Poisoned => Self::Fenced("a write of the tables has failed".into()),
+            fjall::Error::InvalidVersion(version) => Self::Newer {
+                what: "the tables".into(),
+                written_by: format!("format {version:?}"),
+                this: env!("CARGO_PKG_VERSION").into(),
+            },
             other => Self::Rot(format!("tables: {other}")),
         }
     }

@@ -1,59 +1,199 @@
 //! The data folder of a peer: whose it is, who uses it, which version wrote it.
+//!
+//! `lock` (held as long as the process lives, holds its pid), `head`, `key`, `incarnation`, `journal/`, `segments/`,
+//! `tables/`, and notes for other processes. Every small file is replaced in one step: after a power cut it is the
+//! old one or the new one. Never opens what is in the three folders.
+
+mod head;
+
+#[cfg(test)]
+mod tests;
+
+pub use head::Head;
 
 use crate::Error;
-use model::{MeshId, PeerId};
-use std::path::Path;
+use model::MeshId;
+use rustix::fs::{FlockOperation, flock};
+use std::fs;
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
-/// What a data folder says of itself.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Head {
-    pub mesh: MeshId,
-    /// Grows when a quorum was given up by hand.
-    pub recovery: u32,
-    /// 0 until the mesh has given one.
-    pub peer: PeerId,
-    pub name: String,
-    pub secret: Vec<u8>,
-    pub shards: u16,
-    pub replication: u8,
-}
+const LOCK: &str = "lock";
+const HEAD: &str = "head";
+const KEY: &str = "key";
+const INCARNATION: &str = "incarnation";
+/// What may lie in a folder that has no head yet, because a start was interrupted or others made ready for it.
+const OURS: &[&str] = &[
+    LOCK,
+    KEY,
+    INCARNATION,
+    "journal",
+    "segments",
+    "tables",
+    "ports.json",
+    "shoal.toml",
+    "lost+found",
+];
 
 /// A data folder that this process holds the lock of, until it is dropped.
-pub struct Folder;
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    head: Option<Head>,
+    _lock: fs::File,
+}
 
 impl Folder {
     /// Takes the folder; `create` makes it if there is none (otherwise [`Error::Empty`]).
-    pub fn open(_path: &Path, _create: bool) -> Result<Self, Error> {
-        Ok(Self)
+    ///
+    /// Fails if another process has it, a newer version wrote it, something else lies in it, or it cannot be
+    /// written.
+    pub fn open(path: &Path, create: bool) -> Result<Self, Error> {
+        let unwritable = |source| Error::Unwritable { path: path.into(), source };
+        if !create && !path.join(HEAD).exists() {
+            return Err(Error::Empty { path: path.into() });
+        }
+        fs::create_dir_all(path).map_err(unwritable)?;
+        if !path.join(HEAD).exists() {
+            check_ours(path)?;
+        }
+        let lock = lock(path)?;
+        let head = match fs::read_to_string(path.join(HEAD)) {
+            Ok(text) => Some(Head::parse(&text)?),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(Error::io("read the head of the data folder", e)),
+        };
+        Ok(Self { path: path.into(), head, _lock: lock })
     }
+
     pub fn path(&self) -> &Path {
-        Path::new("")
+        &self.path
     }
+
     /// `None` until the folder belongs to a mesh.
     pub fn head(&self) -> Option<&Head> {
-        None
+        self.head.as_ref()
     }
+
     /// Writes the head in one step: after a power cut it is the old one or the new one.
-    pub fn write_head(&mut self, _head: &Head) -> Result<(), Error> {
-        Err(Error::Misuse("not written yet".into()))
-    }
-    /// Fails with [`Error::OtherMesh`] if the folder belongs to another mesh.
-    pub fn check_mesh(&self, _mesh: MeshId, _recovery: u32) -> Result<(), Error> {
+    pub fn write_head(&mut self, head: &Head) -> Result<(), Error> {
+        if head.name.contains(['\n', '\r']) {
+            return Err(Error::Misuse("a peer's name has one line".into()));
+        }
+        self.replace(HEAD, head.print().as_bytes())?;
+        self.head = Some(head.clone());
         Ok(())
     }
+
+    /// Fails with [`Error::OtherMesh`] if the folder belongs to another mesh, or to another recovery of it.
+    pub fn check_mesh(&self, mesh: MeshId, recovery: u32) -> Result<(), Error> {
+        match &self.head {
+            Some(head) if (head.mesh, head.recovery) != (mesh, recovery) => Err(Error::OtherMesh {
+                found: format!("{} (recovery {})", head.mesh, head.recovery),
+                wanted: format!("{mesh} (recovery {recovery})"),
+            }),
+            _ => Ok(()),
+        }
+    }
+
     /// The peer's key; `fresh` becomes it if there is none yet.
     pub fn key_or_init(&self, fresh: [u8; 32]) -> Result<[u8; 32], Error> {
-        Ok(fresh)
+        match fs::read_to_string(self.path.join(KEY)) {
+            Ok(text) => head::from_hex(text.trim_end())
+                .and_then(|bytes| bytes.try_into().ok())
+                .ok_or_else(|| Error::Rot("the file `key` is not a key".into())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.replace(KEY, format!("{}\n", head::to_hex(&fresh)).as_bytes())?;
+                Ok(fresh)
+            }
+            Err(e) => Err(Error::io("read the peer's key", e)),
+        }
     }
+
     /// Counts this start of the process, on disk; the first is 1.
     pub fn bump_incarnation(&self) -> Result<u64, Error> {
-        Ok(1)
+        let last = match fs::read_to_string(self.path.join(INCARNATION)) {
+            Ok(text) => text
+                .trim_end()
+                .parse::<u64>()
+                .map_err(|_| Error::Rot("the file `incarnation` is not a number".into()))?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
+            Err(e) => return Err(Error::io("read the incarnation", e)),
+        };
+        let next = last + 1;
+        self.replace(INCARNATION, format!("{next}\n").as_bytes())?;
+        Ok(next)
     }
+
     /// Writes a small file for other processes of this machine (`ports.json`), in one step.
-    pub fn write_note(&self, _name: &str, _text: &str) -> Result<(), Error> {
-        Ok(())
+    pub fn write_note(&self, name: &str, text: &str) -> Result<(), Error> {
+        self.replace(name, text.as_bytes())
     }
-    pub fn remove_note(&self, _name: &str) -> Result<(), Error> {
-        Ok(())
+
+    pub fn remove_note(&self, name: &str) -> Result<(), Error> {
+        match fs::remove_file(self.path.join(name)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io(format!("remove {name}"), e))
+            }
+            _ => Ok(()),
+        }
     }
+
+    /// Replaces a file in one step, readable by its owner only.
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        let to = self.path.join(name);
+        let new = self.path.join(format!("{name}.new"));
+        let replaced = (|| {
+            let mut file = private(&new)?;
+            file.set_len(0)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&new, &to)?;
+            fs::File::open(&self.path)?.sync_all()
+        })();
+        replaced.map_err(|source| Error::Unwritable { path: to, source })
+    }
+}
+
+/// Opens or makes a file that only its owner can read.
+fn private(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+fn check_ours(path: &Path) -> Result<(), Error> {
+    let names = fs::read_dir(path).map_err(|e| Error::io("list the data folder", e))?;
+    for name in names {
+        let name = name.map_err(|e| Error::io("list the data folder", e))?.file_name();
+        let name = name.to_string_lossy();
+        let known = OURS.contains(&&*name) || name.ends_with(".new") || name.ends_with(".log");
+        if !known {
+            return Err(Error::Foreign { path: path.into(), found: name.into_owned() });
+        }
+    }
+    Ok(())
+}
+
+/// Takes the folder's lock and leaves the pid in it; the lock goes with the process, however it ends.
+fn lock(folder: &Path) -> Result<fs::File, Error> {
+    let path = folder.join(LOCK);
+    let mut file =
+        private(&path).map_err(|source| Error::Unwritable { path: path.clone(), source })?;
+    if let Err(e) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if e != rustix::io::Errno::WOULDBLOCK {
+            return Err(Error::io("lock the data folder", e.into()));
+        }
+        let mut pid = String::new();
+        // The holder may be just about to write it: 0 is "unknown".
+        let _ = file.read_to_string(&mut pid);
+        let pid = pid.trim_end().parse().unwrap_or(0);
+        return Err(Error::InUse { path: folder.into(), pid });
+    }
+    let written = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
+    written.map_err(|source| Error::Unwritable { path, source })?;
+    Ok(file)
 }

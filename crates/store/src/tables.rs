@@ -1,9 +1,31 @@
-//! Tables: the lasting copy of each shard's state.
+//! Tables: the lasting copy of each shard's state, in one fjall database.
+//!
+//! Keyspace `shards`: shard -> version u8, generation u32, replica, index, term, hard state (u64 each), the encoded
+//! fold. Keyspace `rows`: shard u16, generation u32, stage u128, bucket u32 (big-endian), key -> value. A fold that
+//! replaces another is written under a new generation and becomes the shard's in the one write of its state.
+//!
+//! Promises that a saved fold and its rows are of one moment, after any crash. Written without sync: the journal
+//! holds what is newer, and it is cut only after [`Tables::sync`]. Never decides when to save.
+
+#[cfg(test)]
+mod tests;
 
 use crate::Error;
 use bytes::Bytes;
-use model::{HardState, ReplicaId, ShardId, TaskId};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use model::{HardState, ReplicaId, ShardId, StageId, TaskId};
 use std::path::Path;
+
+const VERSION: u8 = 1;
+/// Small: a shard's hot rows are in memory in front of the tables, which are read at start only.
+const CACHE_BYTES: u64 = 4 << 20;
+const MEMTABLE_BYTES: u64 = 4 << 20;
+const JOURNAL_BYTES_MAX: u64 = 64 << 20;
+const OPEN_FILES: usize = 64;
+/// Bytes of rows that go into one write while a fold is replaced or removed.
+const WRITE_BYTES: usize = 1 << 20;
+const STATE_BYTES: usize = 1 + 4 + 6 * 8;
+const ROW_BYTES: usize = 2 + 4 + 16 + 4;
 
 /// Where in its log a saved fold stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,44 +47,207 @@ pub struct Saved {
 }
 
 /// The tables of all shards of a peer.
-pub struct Tables;
+pub struct Tables {
+    database: Database,
+    rows: Keyspace,
+    shards: Keyspace,
+}
 
 impl Tables {
-    pub fn open(_path: &Path) -> Result<Self, Error> {
-        Ok(Self)
+    /// Opens the tables in the folder `path`, or makes them.
+    ///
+    /// Fails if a newer version wrote them.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let database = Database::builder(path)
+            .worker_threads(1)
+            .cache_size(CACHE_BYTES)
+            .max_cached_files(Some(OPEN_FILES))
+            .max_journaling_size(JOURNAL_BYTES_MAX)
+            .open()?;
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+        let rows = database.keyspace("rows", options)?;
+        let shards = database.keyspace("shards", options)?;
+        let tables = Self { database, rows, shards };
+        tables.shards()?;
+        Ok(tables)
     }
+
     /// Saves a fold and the rows that changed, as one: all or nothing of it survives. Not synced.
     pub fn save(
         &self,
-        _shard: ShardId,
-        _applied: Applied,
-        _small: &[u8],
-        _rows: &[(TaskId, Bytes, Option<Bytes>)],
+        shard: ShardId,
+        applied: Applied,
+        small: &[u8],
+        rows: &[(TaskId, Bytes, Option<Bytes>)],
     ) -> Result<(), Error> {
-        Err(Error::Misuse("not written yet".into()))
+        let generation = match self.generation(shard)? {
+            Some(generation) => generation,
+            None => {
+                self.sweep(shard, None)?;
+                0
+            }
+        };
+        let mut batch = self.database.batch();
+        for (task, key, value) in rows {
+            let key = row_key(shard, generation, *task, key);
+            match value {
+                Some(value) => batch.insert(&self.rows, key, &value[..]),
+                None => batch.remove(&self.rows, key),
+            }
+        }
+        self.put_state(&mut batch, shard, generation, applied, small);
+        Ok(batch.commit()?)
     }
+
     /// Saves a fold in place of all that the shard had. Not synced.
     pub fn replace(
         &self,
-        _shard: ShardId,
-        _applied: Applied,
-        _small: &[u8],
-        _rows: &[(TaskId, Bytes, Bytes)],
+        shard: ShardId,
+        applied: Applied,
+        small: &[u8],
+        rows: &[(TaskId, Bytes, Bytes)],
     ) -> Result<(), Error> {
-        Err(Error::Misuse("not written yet".into()))
+        let old = self.generation(shard)?;
+        let generation = old.map_or(0, |old| old.wrapping_add(1));
+        self.sweep(shard, old)?;
+        let mut batch = self.database.batch();
+        let mut bytes = 0;
+        for (task, key, value) in rows {
+            bytes += key.len() + value.len();
+            batch.insert(&self.rows, row_key(shard, generation, *task, key), &value[..]);
+            if bytes > WRITE_BYTES {
+                std::mem::replace(&mut batch, self.database.batch()).commit()?;
+                bytes = 0;
+            }
+        }
+        self.put_state(&mut batch, shard, generation, applied, small);
+        batch.commit()?;
+        self.sweep(shard, Some(generation))
     }
+
     /// Makes all saves last.
     pub fn sync(&self) -> Result<(), Error> {
-        Err(Error::Misuse("not written yet".into()))
+        Ok(self.database.persist(PersistMode::SyncData)?)
     }
-    pub fn load(&self, _shard: ShardId) -> Result<Option<Saved>, Error> {
-        Ok(None)
+
+    pub fn load(&self, shard: ShardId) -> Result<Option<Saved>, Error> {
+        let Some(state) = self.shards.get(shard.0.to_be_bytes())? else { return Ok(None) };
+        let (generation, applied) = read_state(shard, &state)?;
+        let mut rows = Vec::new();
+        for row in self.rows.prefix(rows_prefix(shard, generation)) {
+            let (key, value) = row.into_inner()?;
+            let task = read_task(&key).ok_or_else(|| Error::Rot(format!("a row of {shard}")))?;
+            rows.push((task, Bytes::copy_from_slice(&key[ROW_BYTES..]), value.to_vec().into()));
+        }
+        Ok(Some(Saved { applied, small: state[STATE_BYTES..].to_vec(), rows }))
     }
+
     /// The shards that have a saved fold, with where it stands.
     pub fn shards(&self) -> Result<Vec<(ShardId, Applied)>, Error> {
-        Ok(Vec::new())
+        let mut shards = Vec::new();
+        for state in self.shards.iter() {
+            let (key, value) = state.into_inner()?;
+            let shard: [u8; 2] = key[..]
+                .try_into()
+                .map_err(|_| Error::Rot("a shard's name in the tables".into()))?;
+            let shard = ShardId(u16::from_be_bytes(shard));
+            shards.push((shard, read_state(shard, &value)?.1));
+        }
+        Ok(shards)
     }
-    pub fn remove(&self, _shard: ShardId) -> Result<(), Error> {
-        Err(Error::Misuse("not written yet".into()))
+
+    /// Forgets a shard. Not synced.
+    pub fn remove(&self, shard: ShardId) -> Result<(), Error> {
+        self.shards.remove(shard.0.to_be_bytes())?;
+        self.sweep(shard, None)
     }
+
+    fn generation(&self, shard: ShardId) -> Result<Option<u32>, Error> {
+        let state = self.shards.get(shard.0.to_be_bytes())?;
+        state.map(|state| read_state(shard, &state).map(|(generation, _)| generation)).transpose()
+    }
+
+    /// Removes the shard's rows of all generations but one: those of an old fold, and those that an interrupted
+    /// call has left behind.
+    fn sweep(&self, shard: ShardId, keep: Option<u32>) -> Result<(), Error> {
+        let keep = keep.map(|generation| rows_prefix(shard, generation));
+        let mut batch = self.database.batch();
+        let mut bytes = 0;
+        for row in self.rows.prefix(shard.0.to_be_bytes()) {
+            let key = row.key()?;
+            if keep.is_some_and(|keep| key.starts_with(&keep)) {
+                continue;
+            }
+            bytes += key.len();
+            batch.remove(&self.rows, key);
+            if bytes > WRITE_BYTES {
+                std::mem::replace(&mut batch, self.database.batch()).commit()?;
+                bytes = 0;
+            }
+        }
+        Ok(batch.commit()?)
+    }
+
+    fn put_state(
+        &self,
+        batch: &mut OwnedWriteBatch,
+        shard: ShardId,
+        generation: u32,
+        applied: Applied,
+        small: &[u8],
+    ) {
+        let Applied { replica, index, term, hard } = applied;
+        let mut state = Vec::with_capacity(STATE_BYTES + small.len());
+        state.push(VERSION);
+        state.extend_from_slice(&generation.to_le_bytes());
+        for word in [replica.0, index, term, hard.term, hard.vote, hard.commit] {
+            state.extend_from_slice(&word.to_le_bytes());
+        }
+        state.extend_from_slice(small);
+        batch.insert(&self.shards, shard.0.to_be_bytes(), state);
+    }
+}
+
+fn rows_prefix(shard: ShardId, generation: u32) -> [u8; 6] {
+    let mut prefix = [0; 6];
+    prefix[..2].copy_from_slice(&shard.0.to_be_bytes());
+    prefix[2..].copy_from_slice(&generation.to_be_bytes());
+    prefix
+}
+
+fn row_key(shard: ShardId, generation: u32, task: TaskId, key: &[u8]) -> Vec<u8> {
+    let mut row = Vec::with_capacity(ROW_BYTES + key.len());
+    row.extend_from_slice(&rows_prefix(shard, generation));
+    row.extend_from_slice(&task.stage.0.to_be_bytes());
+    row.extend_from_slice(&task.bucket.to_be_bytes());
+    row.extend_from_slice(key);
+    row
+}
+
+fn read_task(row: &[u8]) -> Option<TaskId> {
+    let stage = u128::from_be_bytes(row.get(6..22)?.try_into().ok()?);
+    let bucket = u32::from_be_bytes(row.get(22..ROW_BYTES)?.try_into().ok()?);
+    Some(TaskId { stage: StageId(stage), bucket })
+}
+
+fn read_state(shard: ShardId, state: &[u8]) -> Result<(u32, Applied), Error> {
+    let version = *state.first().ok_or_else(|| Error::Rot(format!("the state of {shard}")))?;
+    if version > VERSION {
+        return Err(Error::Newer {
+            what: format!("the state of {shard}"),
+            written_by: format!("format {version}"),
+            this: format!("format {VERSION} ({})", env!("CARGO_PKG_VERSION")),
+        });
+    }
+    if state.len() < STATE_BYTES {
+        return Err(Error::Rot(format!("the state of {shard}")));
+    }
+    let generation = u32::from_le_bytes(state[1..5].try_into().expect("four bytes"));
+    let mut words = state[5..STATE_BYTES]
+        .chunks_exact(8)
+        .map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")));
+    let mut word = || words.next().expect("six words");
+    let (replica, index, term) = (ReplicaId(word()), word(), word());
+    let hard = HardState { term: word(), vote: word(), commit: word() };
+    Ok((generation, Applied { replica, index, term, hard }))
 }

@@ -1,0 +1,124 @@
+//! Tests of the tables.
+#![allow(clippy::unwrap_used)]
+
+use super::{Applied, Tables, VERSION};
+use crate::Error;
+use bytes::Bytes;
+use model::{HardState, ReplicaId, ShardId, StageId, TaskId};
+use std::fs;
+use std::path::Path;
+
+fn at(index: u64) -> Applied {
+    let hard = HardState { term: 3, vote: 2, commit: index };
+    Applied { replica: ReplicaId(4), index, term: 3, hard }
+}
+
+fn task(bucket: u32) -> TaskId {
+    TaskId { stage: StageId(9), bucket }
+}
+
+fn row(bucket: u32, key: &str, value: &str) -> (TaskId, Bytes, Bytes) {
+    (task(bucket), Bytes::from(key.to_string()), Bytes::from(value.to_string()))
+}
+
+fn put(row: &(TaskId, Bytes, Bytes)) -> (TaskId, Bytes, Option<Bytes>) {
+    (row.0, row.1.clone(), Some(row.2.clone()))
+}
+
+#[test]
+fn a_fold_and_its_rows_are_saved_as_one_and_loaded_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = Tables::open(dir.path()).unwrap();
+    let rows = [row(0, "a", "1"), row(0, "b", "2"), row(1, "a", "3")];
+    let (s1, s2) = (ShardId(1), ShardId(2));
+    assert_eq!(tables.load(s1).unwrap(), None);
+    let changed: Vec<_> = rows.iter().rev().map(put).collect();
+    tables.save(s1, at(10), b"small", &changed).unwrap();
+    tables.save(s2, at(5), b"", &[put(&rows[0])]).unwrap();
+    let removed = (task(0), Bytes::from_static(b"b"), None);
+    tables.save(s1, at(11), b"smaller", &[put(&row(0, "a", "9")), removed]).unwrap();
+    tables.sync().unwrap();
+    drop(tables);
+    let tables = Tables::open(dir.path()).unwrap();
+    let saved = tables.load(s1).unwrap().unwrap();
+    assert_eq!((saved.applied, &saved.small[..]), (at(11), &b"smaller"[..]));
+    assert_eq!(saved.rows, [row(0, "a", "9"), row(1, "a", "3")]);
+    assert_eq!(tables.shards().unwrap(), [(s1, at(11)), (s2, at(5))]);
+    tables.remove(s1).unwrap();
+    assert_eq!(tables.load(s1).unwrap(), None);
+    assert_eq!(tables.load(s2).unwrap().unwrap().rows.len(), 1);
+    assert_eq!(tables.rows.iter().count(), 1, "no row is left behind");
+}
+
+#[test]
+fn a_fold_that_replaces_another_leaves_none_of_its_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = Tables::open(dir.path()).unwrap();
+    let shard = ShardId(7);
+    tables.save(shard, at(1), b"", &[put(&row(0, "old", "x"))]).unwrap();
+    let many: Vec<_> = (0..3000).map(|i| row(2, &format!("{i:05}"), &"v".repeat(1000))).collect();
+    tables.replace(shard, at(90), b"new", &many).unwrap();
+    let saved = tables.load(shard).unwrap().unwrap();
+    assert_eq!((saved.applied, saved.rows), (at(90), many));
+    tables.save(shard, at(91), b"", &[put(&row(2, "00000", "z"))]).unwrap();
+    assert_eq!(tables.load(shard).unwrap().unwrap().rows[0], row(2, "00000", "z"));
+    tables.replace(shard, at(95), b"", &[]).unwrap();
+    assert_eq!(tables.rows.iter().count(), 0);
+}
+
+#[test]
+fn rows_that_an_interrupted_removal_left_do_not_come_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = Tables::open(dir.path()).unwrap();
+    let shard = ShardId(7);
+    tables.save(shard, at(1), b"", &[put(&row(0, "old", "x"))]).unwrap();
+    tables.shards.remove(shard.0.to_be_bytes()).unwrap();
+    tables.save(shard, at(2), b"", &[put(&row(0, "new", "y"))]).unwrap();
+    assert_eq!(tables.load(shard).unwrap().unwrap().rows, [row(0, "new", "y")]);
+}
+
+#[test]
+fn the_state_of_a_newer_version_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = Tables::open(dir.path()).unwrap();
+    tables.shards.insert(ShardId(1).0.to_be_bytes(), vec![VERSION + 1; 80]).unwrap();
+    tables.sync().unwrap();
+    drop(tables);
+    assert!(matches!(Tables::open(dir.path()), Err(Error::Newer { .. })));
+}
+
+/// What a kill leaves is what the files hold while the tables are open.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let to = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &to),
+            false => drop(fs::copy(entry.path(), to).unwrap()),
+        }
+    }
+}
+
+#[test]
+fn whatever_a_kill_leaves_is_one_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = Tables::open(&dir.path().join("live")).unwrap();
+    let shard = ShardId(3);
+    for index in 1..=300u64 {
+        let rows: Vec<_> = (0..20)
+            .map(|k| put(&row(0, &format!("{k}"), &index.to_string().repeat(200))))
+            .collect();
+        tables.save(shard, at(index), &index.to_le_bytes(), &rows).unwrap();
+        if index % 60 != 0 {
+            continue;
+        }
+        let left = dir.path().join(format!("left{index}"));
+        copy(&dir.path().join("live"), &left);
+        let saved = Tables::open(&left).unwrap().load(shard).unwrap().unwrap();
+        let expected = saved.applied.index.to_string().repeat(200);
+        assert_eq!(saved.small, saved.applied.index.to_le_bytes());
+        assert!(saved.rows.iter().all(|(_, _, value)| value == &expected));
+        assert!(saved.applied.index >= index, "a kill loses nothing that was written");
+    }
+}
