@@ -1,1 +1,36 @@
-//! Placeholder.
+//! Who does it, and when: every task, the clock and the dice of a running peer.
+//!
+//! Promises that machines get time and luck from here alone, that whatever waits has a bound in [`limits`], and
+//! that a client is answered only what a shard's log says. Never decides: that is the machines' business.
+
+mod answers;
+mod board;
+mod call;
+mod exchange;
+mod gateway;
+mod http;
+mod keeper;
+pub mod limits;
+mod links;
+mod membership;
+mod options;
+mod peer;
+mod problems;
+mod router;
+mod shards;
+mod snapshot;
+mod start;
+mod survey;
+mod task;
+mod tasks;
+mod writer;
+
+pub use options::{Options, Token};
+pub use peer::{Running, fatal};
+pub use start::{REPLICATION, SHARDS, start};
+
+/// The wall clock, ms since 1970.
+fn wall_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}

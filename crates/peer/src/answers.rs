@@ -1,0 +1,193 @@
+//! Answers what other peers ask on the request and bulk lanes.
+//!
+//! Promises that every ask is answered once, also when it cannot be done. Never trusts an ask of a peer that is
+//! not in the roster, but for joining and reading the catalogue.
+
+use crate::board::Board;
+use crate::call::{Ask, Calls, Declined, Said, Spoken};
+use crate::exchange::Exchanges;
+use crate::router::Router;
+use crate::shards;
+use crate::snapshot::Exports;
+use bytes::Bytes;
+use model::catalogue::{Change, Changed, Enrolled};
+use model::id::CATALOGUE;
+use model::{Batch, Entry, MeshId, Op, PartitionId, ReplicaId, ShardId};
+use net::{Lane, PeerKey};
+use replica::{Answer, Refusal};
+use std::sync::Arc;
+use store::Segments;
+use tokio::sync::oneshot;
+
+/// What waits for the answer to a neighbour's proposal.
+type Proposed = oneshot::Receiver<Result<Answer, Refusal>>;
+
+/// All that answering needs.
+#[derive(Clone)]
+pub struct Answers {
+    pub board: Arc<Board>,
+    pub calls: Arc<Calls>,
+    pub router: Router,
+    pub segments: Arc<Segments>,
+    pub exports: Arc<Exports>,
+    pub exchanges: Arc<Exchanges>,
+}
+
+impl Answers {
+    /// Begins to answer one ask; what waits for consensus goes on as a task of its own.
+    ///
+    /// A proposal is handed on before this returns: so a door's numbers stay in order across the hop.
+    pub fn begin(&self, peer: PeerKey, lane: Lane, mesh: MeshId, id: u64, ask: Ask) {
+        let this = self.clone();
+        let known = mesh == self.calls.mesh() && self.enrolled(&peer);
+        let proposal = match &ask {
+            Ask::Propose { shard, op } if known => Some(self.propose(*shard, op)),
+            _ => None,
+        };
+        tokio::spawn(async move {
+            let said = match proposal {
+                None => this.said(&peer, mesh, ask).await,
+                Some(Err(declined)) => Said::Proposed(Err(declined)),
+                Some(Ok(answer)) => {
+                    let answer = answer.await.unwrap_or(Err(Refusal::Unknown));
+                    Said::Proposed(answer.map(Spoken::from).map_err(Declined::from))
+                }
+            };
+            this.calls.answer(&peer, lane, id, said);
+        });
+    }
+
+    async fn said(&self, peer: &PeerKey, mesh: MeshId, ask: Ask) -> Said {
+        let joining = matches!(ask, Ask::Join(_));
+        let own = self.calls.mesh();
+        if mesh != own && !(joining && mesh == MeshId(0)) {
+            tracing::warn!(%peer, theirs = %mesh, ours = %own, "a peer of another mesh was refused");
+            return Said::No(format!("mesh `{mesh}` is not `{own}`"));
+        }
+        if !joining && !self.enrolled(peer) {
+            return Said::No("this peer is not in the roster".into());
+        }
+        match ask {
+            Ask::Join(enrolled) => self.join(peer, *enrolled).await,
+            Ask::Catalogue { since } => {
+                let catalogue = self.board.catalogue();
+                let newer = catalogue.index > since;
+                Said::Catalogue(newer.then(|| Box::new((*catalogue).clone())))
+            }
+            Ask::Propose { .. } => Said::No("this peer is not in the roster".into()),
+            Ask::Look { shard, query, linear } => {
+                if linear && !self.board.leading(shard) {
+                    return Said::Elsewhere(self.board.leader(shard));
+                }
+                Said::Found(self.router.ask_here(shard, query, linear).await)
+            }
+            Ask::Batches { partition, shard, from, below, bytes_max } => {
+                self.batches(partition, shard, from, below, bytes_max)
+            }
+            Ask::Chunks(wanted) => match self.exchanges.chunks_here(wanted).await {
+                Ok(chunks) => Said::Chunks(chunks),
+                Err(why) => Said::No(why),
+            },
+            Ask::Status => self.status().await,
+            Ask::Export { shard, index, at } => match self.exports.piece(shard, index, at) {
+                Some((bytes, size)) => Said::Export { bytes, size },
+                None => Said::No("the export is gone".into()),
+            },
+            Ask::Replace { shard, replica } => {
+                self.tell(shard, shards::Msg::Replace { shard, replica })
+            }
+            Ask::Installed { shard, replica, installed } => {
+                self.tell(shard, shards::Msg::Installed { shard, replica, installed })
+            }
+        }
+    }
+
+    fn enrolled(&self, peer: &PeerKey) -> bool {
+        self.board.catalogue().roster.values().any(|p| p.key == peer.bytes())
+    }
+
+    async fn join(&self, peer: &PeerKey, enrolled: Enrolled) -> Said {
+        if enrolled.key != peer.bytes() {
+            return Said::No("a peer can enrol only itself".into());
+        }
+        let op = Op::Catalogue(Box::new(Change::Join(enrolled)));
+        match self.router.propose(CATALOGUE, op).await {
+            Ok(Answer::Changed(Changed::Joined { peer, index })) => {
+                self.await_catalogue(index).await;
+                let catalogue = Box::new((*self.board.catalogue()).clone());
+                Said::Joined { peer, catalogue }
+            }
+            Ok(Answer::Changed(Changed::Refused { because, .. })) => Said::No(because),
+            Ok(other) => Said::No(format!("an unexpected answer: {other:?}")),
+            Err(error) => Said::No(error.to_string()),
+        }
+    }
+
+    /// Waits until this peer's own copy of the catalogue has the index, a moment at most.
+    async fn await_catalogue(&self, index: u64) {
+        let mut watch = self.board.watch_catalogue();
+        let seen = watch.wait_for(|catalogue| catalogue.index >= index);
+        if tokio::time::timeout(crate::limits::HOLD, seen).await.is_err() {
+            tracing::debug!(index, "the catalogue is behind");
+        }
+    }
+
+    fn propose(&self, shard: ShardId, op: &Bytes) -> Result<Proposed, Declined> {
+        if shard.0 >= self.board.shards() {
+            return Err(Declined::WrongShard);
+        }
+        let mut entry = Entry::decode(op).map_err(|_| Declined::Malformed)?;
+        let op = entry.ops.pop().filter(|_| entry.ops.is_empty()).ok_or(Declined::Malformed)?;
+        let (reply, answer) = oneshot::channel();
+        let msg = shards::Msg::Propose { shard, op, reply };
+        self.router.shards.cast(msg).map_err(|_| Declined::NotLeader(None))?;
+        Ok(answer)
+    }
+
+    fn batches(
+        &self,
+        partition: PartitionId,
+        shard: ShardId,
+        from: i64,
+        below: i64,
+        bytes_max: u32,
+    ) -> Said {
+        let Some(mark) = self.board.mark(partition).filter(|_| self.board.here(shard)) else {
+            return Said::Elsewhere(self.board.leader(shard));
+        };
+        let below = below.min(mark.next);
+        match self.segments.read(partition, from.max(mark.start), below, bytes_max as usize) {
+            Ok(batches) => {
+                Said::Batches(batches.iter().map(|b: &Batch| b.bytes().clone()).collect())
+            }
+            Err(error) => Said::No(error.to_string()),
+        }
+    }
+
+    async fn status(&self) -> Said {
+        let (reply, answer) = oneshot::channel();
+        if self.router.shards.cast(shards::Msg::Status(reply)).is_err() {
+            return Said::No("this peer stops".into());
+        }
+        answer.await.map_or_else(|_| Said::No("this peer stops".into()), Said::Status)
+    }
+
+    fn tell(&self, shard: ShardId, msg: shards::Msg) -> Said {
+        if shard.0 >= self.board.shards() || self.router.shards.cast(msg).is_err() {
+            return Said::No("it cannot be told".into());
+        }
+        Said::Done
+    }
+}
+
+/// Says once, to each peer that may lead it, that a replica here is in doubt.
+pub async fn ask_to_replace(router: &Router, shard: ShardId, replica: ReplicaId) {
+    let peers: Vec<_> = router.board.catalogue().roster.keys().copied().collect();
+    for peer in peers.into_iter().filter(|peer| *peer != router.board.me()) {
+        let Some(key) = router.board.key_of(peer) else { continue };
+        let ask = Ask::Replace { shard, replica };
+        if let Err(error) = router.calls.ask(&key, Lane::Request, ask).await {
+            tracing::debug!(%peer, %error, "a peer was not told of a replica in doubt");
+        }
+    }
+}

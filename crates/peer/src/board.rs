@@ -1,0 +1,214 @@
+//! What all actors of a peer may look at: the catalogue, the ring, routes, and how far partitions are applied.
+//!
+//! Everything here is a hint or a fold of a committed log: losing it costs time, never data. Written by the
+//! actors that own the facts, read by all. No guard ever leaves this file.
+
+use dashmap::DashMap;
+use model::{Catalogue, PartitionId, PeerId, ShardId, StreamId};
+use net::PeerKey;
+use ring::Ring;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use tokio::sync::{Notify, watch};
+
+/// How far a partition is applied here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Mark {
+    pub start: i64,
+    /// The high watermark: offsets below it are committed and applied here.
+    pub next: i64,
+    /// The latest event time of any batch; -1 before the first.
+    pub max_time_ms: i64,
+}
+
+impl Mark {
+    pub fn of(partition: &replica::Partition) -> Self {
+        Self {
+            start: partition.start,
+            next: partition.next_offset,
+            max_time_ms: partition.max_time_ms,
+        }
+    }
+}
+
+/// What is known of one shard's leadership.
+#[derive(Debug, Default)]
+struct Route {
+    /// 0 when nobody is known.
+    leader: AtomicI32,
+    term: AtomicU64,
+    /// True while the replica here leads and has applied the first entry of its term.
+    leading: AtomicBool,
+    /// True while a replica of it lives here.
+    here: AtomicBool,
+}
+
+/// The shared board of one peer.
+#[derive(Debug)]
+pub struct Board {
+    me: AtomicI32,
+    shards: u16,
+    routes: Vec<Route>,
+    marks: DashMap<PartitionId, Mark>,
+    moved: DashMap<StreamId, Arc<Notify>>,
+    catalogue: watch::Sender<Arc<Catalogue>>,
+    ring: watch::Sender<Arc<Ring>>,
+    stopping: AtomicBool,
+    /// Counts changes of what is led here.
+    leads: watch::Sender<u64>,
+    members: DashMap<PeerId, mesh::Member>,
+}
+
+impl Board {
+    pub fn new(me: PeerId, shards: u16, replication: u8, catalogue: Catalogue) -> Self {
+        let ring = Arc::new(ring_of(&catalogue, shards, replication));
+        Self {
+            me: AtomicI32::new(me.0),
+            shards,
+            routes: (0..shards).map(|_| Route::default()).collect(),
+            marks: DashMap::new(),
+            moved: DashMap::new(),
+            catalogue: watch::Sender::new(Arc::new(catalogue)),
+            ring: watch::Sender::new(ring),
+            stopping: AtomicBool::new(false),
+            leads: watch::Sender::new(0),
+            members: DashMap::new(),
+        }
+    }
+
+    pub fn me(&self) -> PeerId {
+        PeerId(self.me.load(Ordering::Relaxed))
+    }
+    pub fn shards(&self) -> u16 {
+        self.shards
+    }
+    pub fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.catalogue.borrow().clone()
+    }
+    pub fn watch_catalogue(&self) -> watch::Receiver<Arc<Catalogue>> {
+        self.catalogue.subscribe()
+    }
+    pub fn ring(&self) -> Arc<Ring> {
+        self.ring.borrow().clone()
+    }
+
+    /// Takes a newer catalogue; an older one changes nothing. True if it was taken.
+    pub fn learn(&self, catalogue: Arc<Catalogue>) -> bool {
+        let mut old_epoch = None;
+        let taken = self.catalogue.send_if_modified(|known| {
+            let newer = catalogue.index > known.index;
+            if newer {
+                old_epoch = Some(known.epoch);
+                *known = catalogue.clone();
+            }
+            newer
+        });
+        if taken && old_epoch != Some(catalogue.epoch) {
+            let ring = ring_of(&catalogue, self.shards, catalogue.replication);
+            self.ring.send_replace(Arc::new(ring));
+        }
+        taken
+    }
+
+    /// The peer that leads the shard, as far as known.
+    pub fn leader(&self, shard: ShardId) -> Option<PeerId> {
+        let leader = self.route(shard).leader.load(Ordering::Relaxed);
+        (leader != 0).then_some(PeerId(leader))
+    }
+    pub fn term(&self, shard: ShardId) -> u64 {
+        self.route(shard).term.load(Ordering::Relaxed)
+    }
+    pub fn leading(&self, shard: ShardId) -> bool {
+        self.route(shard).leading.load(Ordering::Acquire)
+    }
+    pub fn here(&self, shard: ShardId) -> bool {
+        self.route(shard).here.load(Ordering::Relaxed)
+    }
+
+    /// Notes what the replica here knows of its shard's leadership; true if what is led here changed.
+    pub fn led(&self, shard: ShardId, term: u64, leader: Option<PeerId>, leading: bool) -> bool {
+        let route = self.route(shard);
+        let old_term = route.term.swap(term, Ordering::Relaxed);
+        route.leader.store(leader.map_or(0, |p| p.0), Ordering::Relaxed);
+        let was = route.leading.swap(leading, Ordering::Release);
+        let changed = was != leading || (leading && old_term != term);
+        if changed {
+            self.leads.send_modify(|count| *count += 1);
+        }
+        changed
+    }
+    /// Told whenever what is led here changes.
+    pub fn watch_leads(&self) -> watch::Receiver<u64> {
+        self.leads.subscribe()
+    }
+
+    /// What gossip says of a peer.
+    pub fn member(&self, peer: PeerId) -> Option<mesh::Member> {
+        self.members.get(&peer).map(|m| m.clone())
+    }
+    pub fn set_member(&self, peer: PeerId, member: mesh::Member) {
+        self.members.insert(peer, member);
+    }
+
+    /// The key of a peer of the roster.
+    pub fn key_of(&self, peer: PeerId) -> Option<PeerKey> {
+        PeerKey::from_bytes(&self.catalogue().roster.get(&peer)?.key).ok()
+    }
+    /// The peer of the roster with this key.
+    pub fn peer_of(&self, key: &PeerKey) -> Option<PeerId> {
+        let catalogue = self.catalogue.borrow();
+        catalogue.roster.values().find(|p| p.key == key.bytes()).map(|p| p.id)
+    }
+    /// Notes what another peer said of a shard that is not led here; a hint.
+    pub fn hint(&self, shard: ShardId, leader: Option<PeerId>) {
+        let route = self.route(shard);
+        if !route.leading.load(Ordering::Relaxed) {
+            route.leader.store(leader.map_or(0, |p| p.0), Ordering::Relaxed);
+        }
+    }
+    pub fn set_here(&self, shard: ShardId, here: bool) {
+        self.route(shard).here.store(here, Ordering::Relaxed);
+    }
+
+    pub fn mark(&self, partition: PartitionId) -> Option<Mark> {
+        self.marks.get(&partition).map(|m| *m)
+    }
+    pub fn set_mark(&self, partition: PartitionId, mark: Mark) {
+        self.marks.insert(partition, mark);
+    }
+    pub fn forget_mark(&self, partition: PartitionId) {
+        self.marks.remove(&partition);
+    }
+
+    /// Wakes whoever waits for events of this stream.
+    pub fn stream_moved(&self, stream: StreamId) {
+        if let Some(waiters) = self.moved.get(&stream) {
+            waiters.notify_waiters();
+        }
+    }
+    /// Told whenever a partition of the stream is applied further here.
+    pub fn waiters(&self, stream: StreamId) -> Arc<Notify> {
+        self.moved.entry(stream).or_default().clone()
+    }
+
+    fn route(&self, shard: ShardId) -> &Route {
+        &self.routes[usize::from(shard.0)]
+    }
+}
+
+/// The ring of a catalogue's roster.
+pub fn ring_of(catalogue: &Catalogue, shards: u16, replication: u8) -> Ring {
+    let seats: Vec<ring::Seat> = catalogue
+        .roster
+        .values()
+        .map(|p| ring::Seat { peer: p.id, zone: p.zone.clone(), weight: p.weight })
+        .collect();
+    Ring::new(&seats, shards, replication.max(1))
+}

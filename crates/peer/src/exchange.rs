@@ -1,0 +1,211 @@
+//! Gets tasks their events: from replicas here where there are any, else from the peer that leads the source.
+//!
+//! A replica that has applied a range computes it as well as its leader does: chunks are pure functions of it.
+//! Runs user code, so everything here that computes is called on blocking threads only.
+
+use crate::call::{Ask, Said, WantChunks};
+use crate::limits;
+use crate::router::Router;
+use dashmap::DashMap;
+use flow::{Chunk, Exchange, Miss, Pipelines, StageCode};
+use model::hash::shard_of;
+use model::{PartitionId, ShardId, StreamId};
+use net::Lane;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use store::Segments;
+
+/// One exchange a stage and source partition.
+type Key = (String, String, u32, PartitionId);
+
+/// All exchanges of this peer.
+pub struct Exchanges {
+    router: Router,
+    segments: Arc<Segments>,
+    pipelines: Arc<Pipelines>,
+    open: DashMap<Key, Arc<Mutex<Exchange>>>,
+    start: Instant,
+}
+
+/// What one task asks for.
+#[derive(Clone)]
+pub struct Wants {
+    pub code: Arc<StageCode>,
+    pub bucket: u32,
+    pub from: Vec<(PartitionId, i64)>,
+}
+
+impl Exchanges {
+    pub fn new(router: Router, segments: Arc<Segments>, pipelines: Arc<Pipelines>) -> Self {
+        Self { router, segments, pipelines, open: DashMap::new(), start: Instant::now() }
+    }
+
+    /// Where a partition lies; nothing if the catalogue does not know its stream yet.
+    pub fn shard(&self, partition: PartitionId) -> Option<ShardId> {
+        let board = &self.router.board;
+        let placement = board.catalogue().streams.get(&partition.stream)?.placement;
+        Some(shard_of(placement, partition.partition, board.shards()))
+    }
+
+    /// Parts what is wanted into what replicas here have and what must be asked for.
+    pub fn split(&self, wants: &Wants) -> (Wants, Vec<(ShardId, PartitionId, i64)>) {
+        let mut here = Wants { from: Vec::new(), ..wants.clone() };
+        let mut there = Vec::new();
+        for (partition, at) in &wants.from {
+            match self.shard(*partition) {
+                Some(shard) if self.router.board.here(shard) => here.from.push((*partition, *at)),
+                Some(shard) => there.push((shard, *partition, *at)),
+                None => {}
+            }
+        }
+        (here, there)
+    }
+
+    /// Chunks of the partitions that have a replica here. Blocks: computes with user code, may read segments.
+    pub fn gather(&self, wants: &Wants) -> Result<Vec<Chunk>, String> {
+        let mut chunks = Vec::with_capacity(wants.from.len());
+        let mut bytes = 0;
+        for (partition, at) in &wants.from {
+            if bytes >= limits::TASK_BYTES {
+                break;
+            }
+            let chunk = self.chunk(wants, *partition, *at)?;
+            bytes += chunk.size();
+            chunks.push(chunk);
+        }
+        Ok(chunks)
+    }
+
+    fn chunk(&self, wants: &Wants, source: PartitionId, at: i64) -> Result<Chunk, String> {
+        let Some(mark) = self.router.board.mark(source) else {
+            return Ok(Chunk::nothing(source, at));
+        };
+        if at >= mark.next {
+            return Ok(Chunk::nothing(source, at));
+        }
+        let exchange = self.exchange(&wants.code, source)?;
+        let mut exchange = exchange.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        loop {
+            let now_ms = self.start.elapsed().as_millis() as u64;
+            let from = match exchange.chunk(now_ms, wants.bucket, at, limits::CHUNK_BYTES) {
+                Ok(chunk) => return Ok(chunk),
+                Err(Miss { feed_from }) => feed_from,
+            };
+            if from >= mark.next {
+                return Ok(Chunk::nothing(source, at));
+            }
+            let read =
+                self.segments.read(source, from.max(mark.start), mark.next, limits::EXCHANGE_READ);
+            let batches = read.map_err(|e| e.to_string())?;
+            if batches.is_empty() && from >= mark.start {
+                return Err(format!("offsets {from} to {} are not to be had", mark.next));
+            }
+            let below = if batches.is_empty() { mark.start } else { mark.next };
+            exchange.feed(from, &batches, below);
+        }
+    }
+
+    fn exchange(
+        &self,
+        code: &Arc<StageCode>,
+        source: PartitionId,
+    ) -> Result<Arc<Mutex<Exchange>>, String> {
+        let key = (code.pipeline.clone(), code.name.clone(), code.version, source);
+        if let Some(open) = self.open.get(&key) {
+            return Ok(open.clone());
+        }
+        let catalogue = self.router.board.catalogue();
+        let stream = catalogue.streams.get(&source.stream).ok_or("its stream is gone")?;
+        let index = code.sources.iter().position(|s| s.stream == stream.name);
+        let index = index.ok_or("the stage does not read this stream")?;
+        let now_ms = self.start.elapsed().as_millis() as u64;
+        let made = Arc::new(Mutex::new(Exchange::new(code.clone(), source, index, now_ms)));
+        Ok(self.open.entry(key).or_insert(made).clone())
+    }
+
+    /// Asks other peers for the partitions that have no replica here; one call a peer.
+    pub async fn ask(
+        &self,
+        wants: &Wants,
+        there: Vec<(ShardId, PartitionId, i64)>,
+        wait: Duration,
+    ) -> Vec<Chunk> {
+        let mut by_peer: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (shard, partition, at) in there {
+            let board = &self.router.board;
+            let peer = board.leader(shard).or_else(|| board.ring().target(shard).first().copied());
+            by_peer.entry(peer).or_default().push((partition, at));
+        }
+        let calls = by_peer.into_iter().filter_map(|(peer, from)| {
+            let key = self.router.board.key_of(peer?)?;
+            let ask = Ask::Chunks(WantChunks {
+                pipeline: wants.code.pipeline.clone(),
+                stage: wants.code.name.clone(),
+                version: wants.code.version,
+                bucket: wants.bucket,
+                from,
+                wait_ms: wait.as_millis() as u32,
+            });
+            Some(async move { self.router.calls.ask(&key, Lane::Request, ask).await })
+        });
+        let mut chunks = Vec::new();
+        for said in futures::future::join_all(calls).await {
+            match said {
+                Ok(Said::Chunks(found)) => chunks.extend(found),
+                Ok(Said::No(why)) => tracing::debug!(why, "a source did not answer"),
+                Ok(_) => tracing::debug!("a source answered something else"),
+                Err(error) => tracing::debug!(%error, "a source did not answer"),
+            }
+        }
+        chunks
+    }
+
+    /// Answers another peer's task; waits a moment for the first event.
+    pub async fn chunks_here(self: &Arc<Self>, wanted: WantChunks) -> Result<Vec<Chunk>, String> {
+        let code = self.pipelines.stage(&wanted.pipeline, &wanted.stage);
+        let code = code.filter(|code| code.version == wanted.version);
+        let code = code.ok_or("this peer does not hold that version of the pipeline")?;
+        if wanted.bucket >= code.buckets {
+            return Err("the stage has no such bucket".into());
+        }
+        let wait = Duration::from_millis(u64::from(wanted.wait_ms)).min(limits::CALL / 2);
+        let until = Instant::now() + wait;
+        let wants = Wants { code, bucket: wanted.bucket, from: wanted.from };
+        let (wants, _) = self.split(&wants);
+        let streams: Vec<_> = wants.from.iter().map(|(p, _)| p.stream).collect();
+        loop {
+            let news = self.news(&streams);
+            let this = self.clone();
+            let ask = wants.clone();
+            let gathered = tokio::task::spawn_blocking(move || this.gather(&ask)).await;
+            let chunks = gathered.map_err(|e| e.to_string())??;
+            let left = until.saturating_duration_since(Instant::now());
+            if chunks.iter().any(|chunk| chunk.to > chunk.from) || left.is_zero() {
+                return Ok(chunks);
+            }
+            // Late or news: either way the next look decides.
+            let _ = tokio::time::timeout(left, news).await;
+        }
+    }
+
+    /// Ready when one of the streams is applied further here; listens from this call on.
+    pub fn news(&self, streams: &[StreamId]) -> impl Future<Output = ()> + use<> {
+        let mut streams = streams.to_vec();
+        streams.dedup();
+        let listening: Vec<_> = streams
+            .into_iter()
+            .map(|stream| {
+                let mut heard = Box::pin(self.router.board.waiters(stream).notified_owned());
+                heard.as_mut().enable();
+                heard
+            })
+            .collect();
+        async move {
+            if listening.is_empty() {
+                std::future::pending::<()>().await;
+            }
+            futures::future::select_all(listening).await;
+        }
+    }
+}

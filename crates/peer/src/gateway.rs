@@ -1,0 +1,176 @@
+//! Serves Kafka clients: reads frames, begins what they ask, writes the answers in the order of the asks.
+//!
+//! Promises that a client never makes this peer hold more than its limits: a request is read only with credit for
+//! its bytes, and a client that does not read its answers is not read either. A panic ends one connection only.
+
+mod connection;
+mod fetch;
+mod offsets;
+mod produce;
+mod streams;
+
+pub use connection::serve;
+
+use crate::board::Board;
+use crate::limits;
+use crate::router::{Failed, Router};
+use door::kafka::KafkaError;
+use model::catalogue::{Change, Changed, Stream};
+use model::hash::shard_of;
+use model::id::CATALOGUE;
+use model::{Op, PartitionId, Problem, ShardId, StreamId};
+use replica::{Answer, Refusal};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use store::Segments;
+use tokio::sync::Semaphore;
+
+/// What every client connection shares.
+#[derive(Clone)]
+pub struct Door {
+    pub router: Router,
+    pub segments: Arc<Segments>,
+    /// This run of the peer, in origins.
+    incarnation: u64,
+    connections: Arc<AtomicU64>,
+    /// KiB that clients may have under way.
+    credits: Arc<Semaphore>,
+}
+
+/// A partition that a client named, and where it lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Located {
+    pub partition: PartitionId,
+    pub shard: ShardId,
+}
+
+impl Door {
+    pub fn new(router: Router, segments: Arc<Segments>, incarnation: u64) -> Self {
+        Self {
+            router,
+            segments,
+            incarnation,
+            connections: Arc::new(AtomicU64::new(1)),
+            credits: Arc::new(Semaphore::new(limits::CREDIT_BYTES / 1024)),
+        }
+    }
+
+    pub fn board(&self) -> &Board {
+        &self.router.board
+    }
+
+    /// An origin that was never used before: the run of this peer, and a number of it.
+    pub fn fresh_origin(&self) -> (u64, u64) {
+        let peer = self.board().me().0 as u64;
+        (peer << 32 | self.incarnation, self.connections.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub fn locate(&self, stream: &Stream, partition: i32) -> Option<Located> {
+        let index = u32::try_from(partition).ok().filter(|index| *index < stream.partitions)?;
+        let shard = shard_of(stream.placement, index, self.board().shards());
+        Some(Located { partition: PartitionId { stream: stream.id, partition: index }, shard })
+    }
+
+    /// Makes a stream, or finds that it is there with the same settings.
+    pub async fn create_stream(
+        &self,
+        name: &str,
+        partitions: u32,
+    ) -> Result<(Stream, bool), Problem> {
+        if let Err(error) = model::name::check(name) {
+            let because = error.to_string();
+            return Err(Problem::new(
+                "SH0002",
+                "the name is not allowed",
+                because,
+                "choose another name",
+            ));
+        }
+        let id = StreamId(rand::random());
+        let change = Change::CreateStream { id, name: name.into(), partitions };
+        let op = Op::Catalogue(Box::new(change));
+        match self.router.propose(CATALOGUE, op).await {
+            Ok(Answer::Changed(Changed::Stream { id, created })) => {
+                let mut watch = self.board().watch_catalogue();
+                let seen = watch.wait_for(|catalogue| catalogue.streams.contains_key(&id));
+                let seen = tokio::time::timeout(limits::HOLD, seen).await;
+                let found = match seen {
+                    Ok(Ok(catalogue)) => catalogue.streams.get(&id).cloned(),
+                    _ => None,
+                };
+                let found =
+                    found.ok_or_else(|| undecided("the stream is made, but not known here yet"))?;
+                Ok((found, created))
+            }
+            Ok(Answer::Changed(Changed::Refused { code, because })) => Err(Problem::new(
+                &code,
+                format!("stream `{name}` was not made"),
+                because,
+                "choose another name, or the same settings",
+            )),
+            Ok(other) => Err(undecided(&format!("an unexpected answer: {other:?}"))),
+            Err(error) => Err(failed(&error)),
+        }
+    }
+}
+
+fn undecided(because: &str) -> Problem {
+    Problem::new("SH0504", "the request was not decided in time", because, "ask again")
+}
+
+/// A failed request, for people.
+pub fn failed(error: &Failed) -> Problem {
+    let because = error.to_string();
+    match error {
+        Failed::NoLeader(shard) => Problem::new(
+            "SH0501",
+            format!("shard {} has no leader", shard.0),
+            because,
+            "shoal health (which peers are missing), then try again",
+        ),
+        Failed::Undecided(_) => undecided(&because),
+        Failed::Refused(Refusal::Busy) => Problem::new(
+            "SH0503",
+            "the shard has reached its limit of work under way",
+            because,
+            "send more slowly, and try again",
+        ),
+        Failed::Refused(Refusal::TooLarge) => Problem::new(
+            "SH0401",
+            "the events are too large for one append",
+            because,
+            "send fewer events at once",
+        ),
+        Failed::Refused(Refusal::Malformed) => {
+            Problem::new("SH0402", "the batch is malformed", because, "send it whole again")
+        }
+        Failed::Refused(Refusal::Conflict) => Problem::new(
+            "SH0405",
+            "the idempotency key was used with other events",
+            because,
+            "send a fresh key with each new request",
+        ),
+        Failed::Refused(_) => {
+            Problem::new("SH0504", "the request was refused", because, "try again")
+        }
+    }
+}
+
+/// A failed request, for Kafka clients.
+fn kafka_error(error: &Failed) -> KafkaError {
+    match error {
+        Failed::NoLeader(_) => KafkaError::NotLeader,
+        Failed::Undecided(_) => KafkaError::RequestTimedOut,
+        Failed::Refused(refusal) => match refusal {
+            Refusal::NotLeader { .. } | Refusal::WrongShard => KafkaError::NotLeader,
+            Refusal::Unknown => KafkaError::RequestTimedOut,
+            Refusal::Gap => KafkaError::OutOfOrderSequence,
+            Refusal::Forgotten => KafkaError::DuplicateSequence,
+            Refusal::Fenced => KafkaError::InvalidProducerEpoch,
+            Refusal::Busy => KafkaError::NotEnoughReplicas,
+            Refusal::TooLarge => KafkaError::MessageTooLarge,
+            Refusal::Malformed => KafkaError::CorruptMessage,
+            Refusal::Stale | Refusal::Conflict => KafkaError::Unknown,
+        },
+    }
+}

@@ -1,0 +1,190 @@
+//! One client connection: a reader that begins asks, a writer that ends them in order.
+
+use super::Door;
+use crate::limits;
+use bytes::{Bytes, BytesMut};
+use door::kafka::{self, Ask, Head, KafkaError, Reply};
+use futures::future::BoxFuture;
+use model::{Origin, ShardId};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+
+/// Bytes by which a request's buffer grows while they arrive.
+const GROWTH: usize = 64 << 10;
+
+/// One ask whose answer is due.
+struct Due {
+    head: Head,
+    reply: BoxFuture<'static, Reply>,
+    _credit: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+}
+
+/// Numbers the appends of one connection that have no producer id, per shard.
+pub(super) struct Numbers {
+    origin: (u64, u64),
+    next: HashMap<ShardId, u64>,
+    /// An append was given up: its number is lost, so a new origin begins.
+    broken: Arc<AtomicBool>,
+}
+
+impl Numbers {
+    pub fn new(door: &Door) -> Self {
+        Self { origin: door.fresh_origin(), next: HashMap::new(), broken: Arc::default() }
+    }
+
+    pub fn next(&mut self, door: &Door, shard: ShardId) -> Origin {
+        if self.broken.swap(false, Ordering::Relaxed) {
+            *self = Self::new(door);
+        }
+        let number = self.next.entry(shard).or_default();
+        let sequence = *number;
+        *number += 1;
+        Origin::Door { door: self.origin.0, connection: self.origin.1, sequence }
+    }
+
+    /// Set when an append of this origin is given up.
+    pub fn broken(&self) -> Arc<AtomicBool> {
+        self.broken.clone()
+    }
+}
+
+/// Accepts clients until the listener fails for good.
+pub async fn serve(listener: TcpListener, door: Door) {
+    let places = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                let door = door.clone();
+                tokio::spawn(async move {
+                    client(stream, from, door).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: others end, so it passes.
+                tracing::warn!(%error, "a client could not be accepted");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn client(stream: TcpStream, from: SocketAddr, door: Door) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%from, %error, "the socket takes no option");
+    }
+    let (reader, writer) = stream.into_split();
+    let (due, answers) = mpsc::channel(limits::CONNECTION_REQUESTS);
+    let write = tokio::spawn(write(writer, answers));
+    if let Err(error) = read(reader, &door, due).await {
+        tracing::debug!(%from, %error, "a client's connection ended");
+    }
+    // The writer ends when the last answer is out, or the socket is gone.
+    if write.await.is_err() {
+        tracing::debug!(%from, "the writer of a connection was stopped");
+    }
+}
+
+async fn read(mut reader: OwnedReadHalf, door: &Door, due: mpsc::Sender<Due>) -> io::Result<()> {
+    let own = Arc::new(Semaphore::new(limits::CONNECTION_BYTES / 1024));
+    let mut numbers = Numbers::new(door);
+    loop {
+        let mut head = [0; 4];
+        if let Err(error) = reader.read_exact(&mut head).await {
+            let clean = error.kind() == io::ErrorKind::UnexpectedEof;
+            return if clean { Ok(()) } else { Err(error) };
+        }
+        let size = match kafka::frame_size(head, limits::REQUEST_BYTES) {
+            Ok(size) => size,
+            Err(reject) => return refused(&reader, &reject),
+        };
+        let credit = credit(door, &own, size).await?;
+        let frame = frame(&mut reader, size).await?;
+        let request = match kafka::decode(frame) {
+            Ok(request) => request,
+            Err(reject) => return refused(&reader, &reject),
+        };
+        let reply = door.begin(request.ask, &mut numbers);
+        let answer = Due { head: request.head, reply, _credit: credit };
+        if due.send(answer).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+fn refused(reader: &OwnedReadHalf, reject: &kafka::Reject) -> io::Result<()> {
+    let from = reader.peer_addr()?;
+    tracing::warn!(%from, why = %reject, "a Kafka connection is closed");
+    Ok(())
+}
+
+/// Waits for room for a request's bytes, here and in the peer as a whole.
+async fn credit(
+    door: &Door,
+    own: &Arc<Semaphore>,
+    size: usize,
+) -> io::Result<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
+    let kib = |limit: usize| (size / 1024 + 1).min(limit / 1024) as u32;
+    let closed = |_| io::Error::other("the peer stops");
+    let own = own.clone().acquire_many_owned(kib(limits::CONNECTION_BYTES)).await;
+    let all = door.credits.clone().acquire_many_owned(kib(limits::CREDIT_BYTES)).await;
+    Ok((own.map_err(closed)?, all.map_err(closed)?))
+}
+
+/// Reads a frame; its buffer grows as bytes arrive, never on the word of its length.
+async fn frame(reader: &mut OwnedReadHalf, size: usize) -> io::Result<Bytes> {
+    let mut bytes = BytesMut::with_capacity(size.min(GROWTH));
+    while bytes.len() < size {
+        let room = size - bytes.len();
+        bytes.reserve(room.min(bytes.len().max(GROWTH)));
+        let mut limited = (&mut *reader).take(room as u64);
+        if limited.read_buf(&mut bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(bytes.freeze())
+}
+
+async fn write(writer: OwnedWriteHalf, mut answers: mpsc::Receiver<Due>) {
+    let mut writer = BufWriter::with_capacity(GROWTH, writer);
+    while let Some(Due { head, reply, _credit }) = answers.recv().await {
+        let written = match kafka::encode(&head, reply.await) {
+            Some(bytes) => writer.write_all(&bytes).await,
+            None => Ok(()),
+        };
+        let flushed = if answers.is_empty() { writer.flush().await } else { Ok(()) };
+        if let Err(error) = written.and(flushed) {
+            tracing::debug!(%error, "a client takes no answers");
+            return;
+        }
+    }
+}
+
+impl Door {
+    /// Begins one ask: what goes into a log is on its way when this returns, in the order of calls.
+    fn begin(&self, ask: Ask, numbers: &mut Numbers) -> BoxFuture<'static, Reply> {
+        if self.board().stopping() {
+            let reply = ask.refuse(KafkaError::NotLeader);
+            return Box::pin(async { reply });
+        }
+        let door = self.clone();
+        match ask {
+            Ask::Versions => Box::pin(async { Reply::Versions }),
+            Ask::Answered(reply) => Box::pin(async { reply }),
+            Ask::Produce(ask) => Box::pin(self.produce(ask, numbers)),
+            Ask::Metadata(ask) => Box::pin(async move { door.metadata(ask).await }),
+            Ask::InitProducer(ask) => Box::pin(async move { door.init_producer(ask).await }),
+            Ask::Fetch(ask) => Box::pin(async move { door.fetch(ask).await }),
+            Ask::ListOffsets(ask) => Box::pin(async move { door.list_offsets(ask).await }),
+            Ask::CreateStreams(ask) => Box::pin(async move { door.create_streams(ask).await }),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Fetches: stored batches as they are, or a wait until there are some.
+
+use super::{Door, Located};
+use crate::limits;
+use bytes::Bytes;
+use door::kafka::{Fetch, FetchPart, FetchReply, Fetched, FetchedPart, KafkaError, Reply};
+use std::time::{Duration, Instant};
+
+/// The longest a client may wait, whatever it asks for.
+const WAIT: Duration = Duration::from_secs(60);
+
+impl Door {
+    pub(super) async fn fetch(&self, ask: Fetch) -> Reply {
+        let wait = Duration::from_millis(u64::from(ask.max_wait_ms)).min(WAIT);
+        let until = Instant::now() + wait;
+        loop {
+            let news = self.news(&ask);
+            let (parts, bytes, refused) = self.look(&ask);
+            let left = until.saturating_duration_since(Instant::now());
+            let enough = bytes >= ask.min_bytes as usize || refused || left.is_zero();
+            if enough || self.board().stopping() {
+                return Reply::Fetch(FetchReply { error: None, parts });
+            }
+            // News or the end of the wait: the next look decides.
+            let _ = tokio::time::timeout(left, news).await;
+        }
+    }
+
+    /// Ready when one of the streams is applied further; listens from this call on.
+    fn news(&self, ask: &Fetch) -> impl Future<Output = ()> + use<> {
+        let catalogue = self.board().catalogue();
+        let mut streams: Vec<_> =
+            ask.parts.iter().filter_map(|p| catalogue.stream(&p.stream).map(|s| s.id)).collect();
+        streams.sort_unstable();
+        streams.dedup();
+        let listen = |stream| {
+            let mut heard = Box::pin(self.board().waiters(stream).notified_owned());
+            heard.as_mut().enable();
+            heard
+        };
+        let listening: Vec<_> = streams.into_iter().map(listen).collect();
+        async move {
+            if listening.is_empty() {
+                std::future::pending::<()>().await;
+            }
+            futures::future::select_all(listening).await;
+        }
+    }
+
+    fn look(&self, ask: &Fetch) -> (Vec<FetchedPart>, usize, bool) {
+        let mut left = (ask.max_bytes as usize).min(limits::CONNECTION_BYTES);
+        let mut total = 0;
+        let mut refused = false;
+        let mut parts = Vec::with_capacity(ask.parts.len());
+        for part in &ask.parts {
+            let result = self.look_at(part, left, total == 0);
+            match &result {
+                Ok(fetched) => {
+                    let bytes: usize = fetched.batches.iter().map(Bytes::len).sum();
+                    total += bytes;
+                    left = left.saturating_sub(bytes);
+                }
+                Err(_) => refused = true,
+            }
+            parts.push(FetchedPart {
+                stream: part.stream.clone(),
+                partition: part.partition,
+                result,
+            });
+        }
+        (parts, total, refused)
+    }
+
+    fn look_at(&self, part: &FetchPart, left: usize, first: bool) -> Result<Fetched, KafkaError> {
+        let located = self.lead_of(&part.stream, part.partition, part.epoch)?;
+        let mark = self.board().mark(located.partition).unwrap_or_default();
+        if part.offset < mark.start || part.offset > mark.next {
+            return Err(KafkaError::OutOfRange);
+        }
+        let bytes_max = left.min(part.max_bytes as usize);
+        let mut batches = Vec::new();
+        if part.offset < mark.next && (bytes_max > 0 || first) {
+            let read = self.segments.read(located.partition, part.offset, mark.next, bytes_max);
+            let read = read.map_err(|error| {
+                tracing::error!(partition = ?located.partition, %error, "events cannot be read");
+                KafkaError::StorageError
+            })?;
+            // Only the first batch of an answer may be larger than its limit.
+            let fits = first || read.first().is_some_and(|batch| batch.size() <= bytes_max);
+            if fits {
+                batches = read.iter().map(|batch| batch.bytes().clone()).collect();
+            }
+        }
+        Ok(Fetched { high: mark.next, stable: mark.next, start: mark.start, batches })
+    }
+
+    /// A partition that is led here, if the client's epoch is the present one.
+    pub(super) fn lead_of(
+        &self,
+        stream: &str,
+        partition: i32,
+        epoch: Option<i32>,
+    ) -> Result<Located, KafkaError> {
+        let catalogue = self.board().catalogue();
+        let stream = catalogue.stream(stream).ok_or(KafkaError::UnknownStream)?;
+        let located = self.locate(stream, partition).ok_or(KafkaError::UnknownStream)?;
+        if !self.board().leading(located.shard) {
+            return Err(KafkaError::NotLeader);
+        }
+        let term = self.board().term(located.shard) as i32;
+        match epoch {
+            Some(epoch) if epoch < term => Err(KafkaError::FencedEpoch),
+            Some(epoch) if epoch > term => Err(KafkaError::UnknownEpoch),
+            _ => Ok(located),
+        }
+    }
+}

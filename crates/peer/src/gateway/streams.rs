@@ -1,0 +1,133 @@
+//! Metadata and making streams, in Kafka's words.
+
+use super::Door;
+use door::http;
+use door::kafka::{
+    CreateStreams, Created, CreatedStream, KafkaError, Metadata, MetadataPart, MetadataPeer,
+    MetadataReply, MetadataStream, NewStream, Refused, Reply, Wanted,
+};
+use model::PeerId;
+use model::catalogue::{Catalogue, Stream};
+use model::hash::shard_of;
+
+impl Door {
+    pub(super) async fn metadata(&self, ask: Metadata) -> Reply {
+        let Metadata { streams, create } = ask;
+        let streams = match streams {
+            None => {
+                let catalogue = self.board().catalogue();
+                catalogue.streams.values().map(|stream| self.shown(stream)).collect()
+            }
+            Some(wanted) => {
+                let mut shown = Vec::with_capacity(wanted.len());
+                for wanted in wanted {
+                    shown.push(self.wanted(wanted, create).await);
+                }
+                shown
+            }
+        };
+        let catalogue = self.board().catalogue();
+        Reply::Metadata(MetadataReply {
+            mesh: catalogue.mesh,
+            controller: self.board().me(),
+            peers: peers(&catalogue),
+            streams,
+        })
+    }
+
+    async fn wanted(&self, wanted: Wanted, create: bool) -> MetadataStream {
+        let catalogue = self.board().catalogue();
+        let found = match &wanted {
+            Wanted::Name(name) => catalogue.stream(name),
+            Wanted::Id(id) => catalogue.streams.get(id),
+            Wanted::BadName(_) => None,
+        };
+        if let Some(stream) = found {
+            return self.shown(stream);
+        }
+        match wanted {
+            Wanted::Name(name) if create => {
+                match self.create_stream(&name, http::NewStream::partitions_usual()).await {
+                    Ok((stream, _)) => self.shown(&stream),
+                    // Somebody made it with other settings a moment ago: then it is there.
+                    Err(problem) => match self.board().catalogue().stream(&name) {
+                        Some(stream) => self.shown(stream),
+                        None => Wanted::Name(name).refuse(KafkaError::of(&problem)),
+                    },
+                }
+            }
+            Wanted::BadName(_) => wanted.refuse(KafkaError::InvalidName),
+            Wanted::Id(_) => wanted.refuse(KafkaError::UnknownStreamId),
+            Wanted::Name(_) => wanted.refuse(KafkaError::UnknownStream),
+        }
+    }
+
+    fn shown(&self, stream: &Stream) -> MetadataStream {
+        let parts = (0..stream.partitions).map(|partition| self.part(stream, partition)).collect();
+        MetadataStream { error: None, name: Some(stream.name.clone()), id: stream.id, parts }
+    }
+
+    fn part(&self, stream: &Stream, partition: u32) -> MetadataPart {
+        let board = self.board();
+        let shard = shard_of(stream.placement, partition, board.shards());
+        let replicas = board.ring().target(shard).to_vec();
+        let alive = |peer: &PeerId| {
+            *peer == board.me()
+                || board.member(*peer).is_none_or(|member| member.state != mesh::State::Gone)
+        };
+        let (in_sync, offline) = replicas.iter().copied().partition(alive);
+        let leader = board.leader(shard);
+        let epoch = if board.here(shard) { board.term(shard) as i32 } else { -1 };
+        MetadataPart { partition: partition as i32, leader, epoch, replicas, in_sync, offline }
+    }
+
+    pub(super) async fn create_streams(&self, ask: CreateStreams) -> Reply {
+        let mut created = Vec::with_capacity(ask.streams.len());
+        for NewStream { name, spec } in ask.streams {
+            let result = match spec {
+                Ok(spec) => {
+                    let usual = http::NewStream::partitions_usual();
+                    let partitions = spec.partitions.unwrap_or(usual);
+                    self.create_one(&name, partitions, ask.validate_only).await
+                }
+                Err(refused) => Err(refused),
+            };
+            created.push(CreatedStream { name, result });
+        }
+        Reply::CreateStreams(created)
+    }
+
+    async fn create_one(
+        &self,
+        name: &str,
+        partitions: u32,
+        check: bool,
+    ) -> Result<Created, Refused> {
+        let replication = self.board().catalogue().replication;
+        if self.board().catalogue().stream(name).is_some() {
+            return Err(Refused::new(KafkaError::StreamExists, "there is a stream of this name"));
+        }
+        if check {
+            return Ok(Created { id: model::StreamId(0), partitions, replication });
+        }
+        let (stream, created) = self
+            .create_stream(name, partitions)
+            .await
+            .map_err(|problem| Refused::from(&problem))?;
+        if !created {
+            return Err(Refused::new(KafkaError::StreamExists, "there is a stream of this name"));
+        }
+        Ok(Created { id: stream.id, partitions: stream.partitions, replication })
+    }
+}
+
+/// All peers with the address that clients are told.
+fn peers(catalogue: &Catalogue) -> Vec<MetadataPeer> {
+    let shown = |peer: &model::catalogue::Enrolled| {
+        let (host, port) = peer.addresses.kafka.rsplit_once(':')?;
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let zone = (!peer.zone.is_empty()).then(|| peer.zone.clone());
+        Some(MetadataPeer { id: peer.id, host, port: port.parse().ok()?, zone })
+    };
+    catalogue.roster.values().filter_map(shown).collect()
+}

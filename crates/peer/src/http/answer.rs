@@ -1,0 +1,86 @@
+//! How handlers answer: JSON, or a problem in JSON (RFC 9457).
+
+use axum::body::Bytes;
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use door::http::{MEDIA_TYPE, ProblemBody, status};
+use model::Problem;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A JSON answer with its status.
+pub struct Json<T>(pub StatusCode, pub T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match serde_json::to_vec(&self.1) {
+            Ok(body) => {
+                (self.0, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+            }
+            Err(error) => {
+                Failure::from(crate::problems::internal("an answer cannot be written", error))
+                    .into_response()
+            }
+        }
+    }
+}
+
+/// 200 with JSON.
+pub fn ok<T>(value: T) -> Result<Json<T>, Failure> {
+    Ok(Json(StatusCode::OK, value))
+}
+
+/// A problem as an answer.
+pub struct Failure(pub Box<Problem>);
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        Self(Box::new(problem))
+    }
+}
+
+impl From<crate::router::Failed> for Failure {
+    fn from(error: crate::router::Failed) -> Self {
+        crate::gateway::failed(&error).into()
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let code = StatusCode::from_u16(status(&self.0.code));
+        let code = code.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&ProblemBody::from(*self.0)).unwrap_or_default();
+        let mut response = (code, body).into_response();
+        let kind = HeaderValue::from_static(MEDIA_TYPE);
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
+}
+
+/// Reads a request's body.
+pub fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Failure> {
+    serde_json::from_slice(bytes).map_err(|error| door::http::body_problem(&error).into())
+}
+
+pub async fn no_such_path(uri: Uri) -> Failure {
+    Problem::new(
+        "SH0308",
+        format!("there is nothing at {}", uri.path()),
+        "the path is not one of the HTTP API's",
+        "GET /v1/health, /v1/members, /v1/streams, /v1/views or /v1/pipelines",
+    )
+    .into()
+}
+
+pub async fn no_such_method(uri: Uri) -> Response {
+    let failure: Failure = Problem::new(
+        "SH0404",
+        format!("{} does not take this method", uri.path()),
+        "each path takes GET, POST or both",
+        "see the README's table of the HTTP API",
+    )
+    .into();
+    let mut response = failure.into_response();
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    response
+}

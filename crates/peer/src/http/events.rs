@@ -1,0 +1,196 @@
+//! Events: append, with or without an idempotency key, and read.
+
+use super::answer::{body, ok};
+use super::{Asked, Failure, Json, streams};
+use crate::call::{Ask, Said};
+use crate::{limits, wall_ms};
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use door::http::{AppendedPart, Event, Events, EventsAppended, EventsQuery, NewEvents};
+use model::hash::{hash128, shard_of};
+use model::{Batch, Op, Origin, PartitionId, Problem, ShardId};
+use net::Lane;
+use replica::Answer;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+/// The longest idempotency key.
+const KEY_BYTES_MAX: usize = 255;
+
+pub async fn append(
+    State(asked): State<Asked>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Json<EventsAppended>, Failure> {
+    let new: NewEvents = body(&bytes)?;
+    let catalogue = asked.router.board.catalogue();
+    let stream = catalogue.stream(&name).ok_or_else(|| streams::unknown(&name))?;
+    if stream.written_by.is_some() {
+        return Err(Problem::new(
+            "SH0302",
+            format!("stream `{name}` is written by a pipeline"),
+            "a stage alone writes it; clients may only read it",
+            "append to another stream",
+        )
+        .into());
+    }
+    let key = idempotency_key(&headers, &name)?;
+    let now_ms = wall_ms() as i64;
+    // A repeated request must build the same batches: its key decides where keyless events go, not a counter.
+    let spread = key.map_or_else(|| asked.spread.fetch_add(1, Ordering::Relaxed), |key| key as u64);
+    let batches = door::http::batches(&new, stream.partitions, now_ms, spread)?;
+    let mut begun = Vec::with_capacity(batches.len());
+    for part in batches {
+        let partition = PartitionId { stream: stream.id, partition: part.partition };
+        let shard = shard_of(stream.placement, part.partition, asked.router.board.shards());
+        let origin = match key {
+            Some(key) => Origin::Key(key),
+            None => {
+                let (door, connection) = asked.door.fresh_origin();
+                Origin::Door { door, connection, sequence: 0 }
+            }
+        };
+        let batch = part.batch.bytes().clone();
+        let op = Op::Append { partition, origin, batch };
+        begun.push((part.partition, part.count, asked.router.begin(shard, op)));
+    }
+    let mut appended = Vec::with_capacity(begun.len());
+    for (partition, count, begun) in begun {
+        match begun.answer().await? {
+            Answer::Appended { base_offset, .. } => {
+                appended.push(AppendedPart { partition, offset: base_offset, count });
+            }
+            other => {
+                let because = format!("{other:?}");
+                return Err(crate::problems::internal("an unexpected answer", because).into());
+            }
+        }
+    }
+    ok(EventsAppended { appended })
+}
+
+fn idempotency_key(headers: &HeaderMap, stream: &str) -> Result<Option<u128>, Failure> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let key = key.as_bytes();
+    if key.is_empty() || key.len() > KEY_BYTES_MAX {
+        return Err(Problem::new(
+            "SH0404",
+            "the idempotency key is not one",
+            format!("it has {} bytes; 1 to {KEY_BYTES_MAX} are allowed", key.len()),
+            "send a fresh UUID a request, and the same one when you repeat it",
+        )
+        .into());
+    }
+    Ok(Some(hash128(&[stream.as_bytes(), &[0], key].concat())))
+}
+
+pub async fn read(
+    State(asked): State<Asked>,
+    Path(name): Path<String>,
+    Query(query): Query<EventsQuery>,
+) -> Result<Json<Events>, Failure> {
+    let catalogue = asked.router.board.catalogue();
+    let stream = catalogue.stream(&name).ok_or_else(|| streams::unknown(&name))?;
+    if query.partition >= stream.partitions {
+        let what = format!("stream `{name}` has no partition {}", query.partition);
+        let because = format!("it has {}", stream.partitions);
+        let fix = format!("shoal stream describe {name}");
+        return Err(Problem::new("SH0306", what, because, fix).into());
+    }
+    let partition = PartitionId { stream: stream.id, partition: query.partition };
+    let shard = shard_of(stream.placement, query.partition, asked.router.board.shards());
+    let wait = Duration::from_millis(query.wait_ms.min(door::http::WAIT_MS_MAX));
+    let until = Instant::now() + wait;
+    loop {
+        let found = read_once(&asked, partition, shard, &query).await?;
+        if !found.events.is_empty() || Instant::now() >= until || asked.router.board.stopping() {
+            return ok(found);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn read_once(
+    asked: &Asked,
+    partition: PartitionId,
+    shard: ShardId,
+    query: &EventsQuery,
+) -> Result<Events, Failure> {
+    let look = crate::shards::Query::Mark { partition };
+    let (found, _) = asked.router.ask(shard, look, true).await?;
+    let crate::shards::Found::Mark(mark) = found else {
+        return Err(crate::problems::internal("an unexpected answer", "no mark").into());
+    };
+    let (start, high) = mark.unwrap_or((0, 0));
+    if query.offset < start || query.offset > high {
+        return Err(Problem::new(
+            "SH0403",
+            format!("offset {} is outside of partition {}", query.offset, query.partition),
+            format!("it has the offsets {start} to {high}"),
+            format!("read from offset {start}"),
+        )
+        .into());
+    }
+    let max = query.max.clamp(1, door::http::READ_MAX);
+    let batches = batches(asked, partition, shard, query.offset, high).await?;
+    let mut events = Vec::new();
+    let mut next = query.offset;
+    'batches: for batch in &batches {
+        for record in batch.records(limits::BATCH_PLAIN_BYTES).map_err(malformed)? {
+            let record = record.map_err(malformed)?;
+            if record.offset < query.offset {
+                continue;
+            }
+            if events.len() == max {
+                break 'batches;
+            }
+            next = record.offset + 1;
+            events.push(Event::of(query.partition, &record));
+        }
+        next = next.max(batch.next_offset());
+    }
+    Ok(Events { events, next, high })
+}
+
+fn malformed(error: model::batch::Error) -> Failure {
+    let fix = "read the stream with a Kafka client, which sees the batch as it was sent";
+    Problem::new("SH0402", "a stored batch cannot be read", error.to_string(), fix).into()
+}
+
+async fn batches(
+    asked: &Asked,
+    partition: PartitionId,
+    shard: ShardId,
+    from: i64,
+    below: i64,
+) -> Result<Vec<Batch>, Failure> {
+    if from >= below {
+        return Ok(Vec::new());
+    }
+    let broken = |because: String| {
+        Failure::from(Problem::new(
+            "SH0207",
+            "stored events cannot be read",
+            because,
+            "read them through another peer",
+        ))
+    };
+    let enough = asked.router.board.mark(partition).is_some_and(|mark| mark.next >= below);
+    if enough && asked.router.board.here(shard) {
+        let read = asked.segments.read(partition, from, below, limits::BATCH_BYTES);
+        return read.map_err(|error| broken(error.to_string()));
+    }
+    let leader = asked.router.board.leader(shard).and_then(|peer| asked.router.board.key_of(peer));
+    let Some(key) = leader else { return Ok(Vec::new()) };
+    let bytes_max = limits::BATCH_BYTES as u32;
+    let ask = Ask::Batches { partition, shard, from, below, bytes_max };
+    match asked.router.calls.ask(&key, Lane::Request, ask).await {
+        Ok(Said::Batches(found)) => {
+            found.into_iter().map(Batch::trusted).collect::<Result<_, _>>().map_err(malformed)
+        }
+        Ok(Said::No(why)) => Err(broken(why)),
+        _ => Ok(Vec::new()),
+    }
+}

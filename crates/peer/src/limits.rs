@@ -1,0 +1,60 @@
+//! Every bound of this room, with its reason.
+
+use std::time::Duration;
+
+/// Bytes that clients may have under way in one peer. A quarter of the smallest machine we care for (1 GiB).
+pub const CREDIT_BYTES: usize = 256 << 20;
+/// Of these, what one shard may hold: a shard without a quorum must not starve the others.
+pub const CREDIT_BYTES_SHARD: usize = CREDIT_BYTES / 4;
+/// Bytes one client connection may have under way before it is read no further.
+pub const CONNECTION_BYTES: usize = 16 << 20;
+/// Requests of one client connection under way at once; Kafka clients use 5, pipelining ones more.
+pub const CONNECTION_REQUESTS: usize = 64;
+/// Client connections of one listener. Each costs a descriptor and some tens of KiB.
+pub const CONNECTIONS: usize = 4096;
+/// A Kafka request's size, as `socket.request.max.bytes`.
+pub const REQUEST_BYTES: usize = 100 << 20;
+/// A batch's size, as `message.max.bytes`.
+pub const BATCH_BYTES: usize = 1 << 20;
+/// Events of a batch after decompression.
+pub const BATCH_PLAIN_BYTES: usize = 64 << 20;
+/// How long a door holds a request across a leader change.
+pub const HOLD: Duration = Duration::from_secs(2);
+/// The pause before a held request is tried again.
+pub const HOLD_PAUSE: Duration = Duration::from_millis(20);
+/// How long a peer waits for another's answer to one call.
+pub const CALL: Duration = Duration::from_secs(3);
+/// Calls under way to one peer.
+pub const CALLS: usize = 8192;
+/// One group commit: more is left for the next frame, so that a sync stays short.
+pub const FRAME_BYTES: usize = 4 << 20;
+/// One consensus frame to a neighbour; the lane's own limit is 16 MiB.
+pub const LINK_BYTES: usize = 4 << 20;
+/// How often folds are written to tables and segments are synced.
+pub const CHECKPOINT: Duration = Duration::from_secs(2);
+/// Journal bytes above which a checkpoint starts early.
+pub const JOURNAL_BYTES: u64 = 256 << 20;
+/// Bytes of one answer when a snapshot is fetched: small, so that it never delays others for long.
+pub const SNAPSHOT_CHUNK: usize = 256 << 10;
+/// A snapshot's export is dropped when nobody has asked for it this long.
+pub const SNAPSHOT_IDLE: Duration = Duration::from_secs(60);
+/// Snapshots fetched at once.
+pub const SNAPSHOTS: usize = 4;
+/// Bytes one task takes from one source partition at a time.
+pub const CHUNK_BYTES: usize = 256 << 10;
+/// Bytes one task takes from all its sources for one commit; an entry must hold what it changes.
+pub const TASK_BYTES: usize = 1 << 20;
+/// A source's batches are read for the exchange in pieces of this size.
+pub const EXCHANGE_READ: usize = 1 << 20;
+/// How long a task waits for news before it looks again by itself.
+pub const TASK_IDLE: Duration = Duration::from_millis(1000);
+/// How long a task waits before it asks sources on other peers again.
+pub const TASK_POLL: Duration = Duration::from_millis(5);
+/// The longest pause before a failing task starts again.
+pub const TASK_BACKOFF_MAX: Duration = Duration::from_secs(10);
+/// Failures in a row after which a task is parked.
+pub const TASK_FAILURES: u32 = 10;
+/// Rows of one page of a scan, per shard.
+pub const SCAN_ROWS: usize = 1000;
+/// A replica that has not heard of its leader this long answers `any` reads marked stale.
+pub const STALE: Duration = Duration::from_secs(2);

@@ -1,0 +1,290 @@
+//! A running peer: the root of the supervision tree, its clock, and what it does by itself now and then.
+//!
+//! # Supervision
+//! `Peer` watches over `Shards`, `Tasks` and `Membership`, spawned sink first in `start`. It is no go-between:
+//! they speak with each other. If one of them ends while the peer is not stopping, the peer stops as a whole
+//! and says why: its log is on disk and on its neighbours.
+
+use crate::answers;
+use crate::board::Board;
+use crate::call::{Ask, Said};
+use crate::limits;
+use crate::options::Token;
+use crate::router::Router;
+use crate::{membership, problems, shards, survey, tasks};
+use flow::Pipelines;
+use model::catalogue::{Addresses, Change, Changed, Enrolled};
+use model::id::CATALOGUE;
+use model::{MeshId, Op, Problem, ReplicaId, ShardId};
+use net::{Lane, Net};
+use ractor::ActorRef;
+use replica::Answer;
+use std::sync::Arc;
+use std::time::Duration;
+use store::Folder;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+/// How long a stopping peer tries to hand its leaderships over.
+const HAND_OVER: Duration = Duration::from_secs(5);
+/// How often a peer that holds no copy of the catalogue asks for it.
+const FOLLOW: Duration = Duration::from_millis(500);
+/// How often it is looked whether shards without a replica here have moved.
+const SURVEY: Duration = Duration::from_secs(1);
+
+pub struct Args {
+    pub folder: Folder,
+    pub token: Token,
+    pub me: Enrolled,
+    pub mesh: MeshId,
+    pub shard_count: u16,
+    pub replication: u8,
+    pub founding: bool,
+    pub doubts: Vec<(ShardId, ReplicaId)>,
+    pub board: Arc<Board>,
+    pub net: Net,
+    pub router: Router,
+    pub shards: ActorRef<shards::Msg>,
+    pub tasks: ActorRef<tasks::Msg>,
+    pub membership: ActorRef<membership::Msg>,
+    pub pipelines: Arc<Pipelines>,
+    pub fatal: mpsc::UnboundedReceiver<String>,
+    pub loopback: bool,
+}
+
+/// The clock of a peer and its small duties.
+pub struct Peer;
+
+/// A peer that has started. Dropping it does not stop the peer: see [`Running::stop`].
+pub struct Running {
+    args: Args,
+    duties: JoinSet<()>,
+}
+
+impl Peer {
+    /// Sets the duties going.
+    pub async fn run(args: Args) -> Result<Running, Problem> {
+        let mut duties = JoinSet::new();
+        let (shards, membership) = (args.shards.clone(), args.membership.clone());
+        duties.spawn(tick(shards.clone()));
+        duties.spawn(checkpoints(shards.clone()));
+        duties.spawn(roster(args.board.clone(), shards, membership));
+        duties.spawn(follow(args.router.clone()));
+        duties.spawn(enrol(args.router.clone(), Enrolment::of(&args), args.pipelines.clone()));
+        if !args.doubts.is_empty() {
+            duties.spawn(replace(args.router.clone(), args.doubts.clone()));
+        }
+        Ok(Running { args, duties })
+    }
+}
+
+impl Running {
+    pub fn addresses(&self) -> &Addresses {
+        &self.args.me.addresses
+    }
+    pub fn name(&self) -> &str {
+        &self.args.me.name
+    }
+    pub fn mesh(&self) -> MeshId {
+        self.args.mesh
+    }
+    pub fn founded(&self) -> bool {
+        self.args.founding
+    }
+    /// True if nobody on another machine can reach this peer.
+    pub fn loopback(&self) -> bool {
+        self.args.loopback
+    }
+
+    /// The command that lets another peer join through this one. Holds the secret.
+    pub fn join_line(&self) -> String {
+        let mesh = &self.args.me.addresses.mesh;
+        format!("shoal start --join {mesh} --token {}", self.args.token.text())
+    }
+
+    /// Returns when this peer is in the roster and every shard it holds is led.
+    pub async fn ready(&self) {
+        let board = &self.args.board;
+        loop {
+            let enrolled = board.catalogue().roster.contains_key(&board.me());
+            let mut here = (0..board.shards()).map(ShardId).filter(|shard| board.here(*shard));
+            if enrolled && here.all(|shard| board.leader(shard).is_some()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Returns why this peer cannot go on, if that ever happens.
+    pub async fn failed(&mut self) -> String {
+        match self.args.fatal.recv().await {
+            Some(why) => why,
+            None => "its shards have ended".into(),
+        }
+    }
+
+    /// Stops in good order: no new clients, leaderships handed over, folds on disk. At most some seconds.
+    pub async fn stop(mut self) {
+        let Args { board, net, shards, tasks, membership, folder, .. } = &self.args;
+        board.stop();
+        let led = || (0..board.shards()).any(|shard| board.leading(ShardId(shard)));
+        let alone = board.catalogue().roster.len() < 2;
+        let until = tokio::time::Instant::now() + HAND_OVER;
+        while !alone && led() && tokio::time::Instant::now() < until {
+            if shards.cast(shards::Msg::HandOver).is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let (reply, flushed) = oneshot::channel();
+        if shards.cast(shards::Msg::Flush(reply)).is_ok()
+            && tokio::time::timeout(HAND_OVER, flushed).await.is_err()
+        {
+            tracing::warn!("the last checkpoint was not finished; the journal has everything");
+        }
+        if membership.cast(membership::Msg::Leave).is_err() {
+            tracing::debug!("gossip has ended already");
+        }
+        tasks.stop(None);
+        shards.stop(None);
+        membership.stop(None);
+        self.duties.shutdown().await;
+        net.stop().await;
+        if let Err(error) = folder.remove_note("ports.json") {
+            tracing::debug!(%error, "ports.json stays behind");
+        }
+    }
+}
+
+/// The clock of consensus.
+async fn tick(shards: ActorRef<shards::Msg>) {
+    let mut every = tokio::time::interval(Duration::from_millis(replica::TICK_MS));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        if shards.cast(shards::Msg::Tick).is_err() {
+            return;
+        }
+    }
+}
+
+async fn checkpoints(shards: ActorRef<shards::Msg>) {
+    let mut every = tokio::time::interval(limits::CHECKPOINT);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        if shards.cast(shards::Msg::Checkpoint).is_err() {
+            return;
+        }
+    }
+}
+
+/// Tells those who need it that the roster or the ring may have changed.
+async fn roster(
+    board: Arc<Board>,
+    shards: ActorRef<shards::Msg>,
+    membership: ActorRef<membership::Msg>,
+) {
+    let mut catalogue = board.watch_catalogue();
+    while catalogue.changed().await.is_ok() {
+        let told = shards.cast(shards::Msg::Targets).is_ok();
+        if !told || membership.cast(membership::Msg::Roster).is_err() {
+            return;
+        }
+    }
+}
+
+/// Pulls the catalogue where no replica of it is here, and learns who leads what elsewhere.
+async fn follow(router: Router) {
+    let mut surveyed = tokio::time::Instant::now();
+    loop {
+        tokio::time::sleep(FOLLOW).await;
+        let board = &router.board;
+        if !board.here(CATALOGUE) {
+            pull_catalogue(&router).await;
+        }
+        let elsewhere = (0..board.shards()).any(|shard| !board.here(ShardId(shard)));
+        if elsewhere && surveyed.elapsed() >= SURVEY {
+            surveyed = tokio::time::Instant::now();
+            survey::of_all(&router).await;
+        }
+    }
+}
+
+async fn pull_catalogue(router: &Router) {
+    let catalogue = router.board.catalogue();
+    let me = router.board.me();
+    for peer in catalogue.roster.keys().filter(|peer| **peer != me) {
+        let Some(key) = router.board.key_of(*peer) else { continue };
+        let ask = Ask::Catalogue { since: catalogue.index };
+        match router.calls.ask(&key, Lane::Request, ask).await {
+            Ok(Said::Catalogue(Some(newer))) => {
+                router.board.learn(Arc::new(*newer));
+                return;
+            }
+            Ok(Said::Catalogue(None)) => return,
+            Ok(_) | Err(_) => {}
+        }
+    }
+}
+
+/// What this start tells the catalogue.
+struct Enrolment {
+    me: Enrolled,
+    found: Option<Change>,
+}
+
+impl Enrolment {
+    fn of(args: &Args) -> Self {
+        let found = Change::Found {
+            mesh: args.mesh,
+            shards: args.shard_count,
+            replication: args.replication,
+        };
+        Self { me: args.me.clone(), found: args.founding.then_some(found) }
+    }
+}
+
+/// Founds if need be, then says where this peer is and what code it holds, until that is in the log.
+async fn enrol(router: Router, enrolment: Enrolment, pipelines: Arc<Pipelines>) {
+    let Enrolment { me, found } = enrolment;
+    if let Some(found) = found {
+        persist(&router, found).await;
+    }
+    persist(&router, Change::Join(me)).await;
+    for registration in pipelines.registrations(&mut rand::random) {
+        persist(&router, Change::Register(registration)).await;
+    }
+}
+
+/// Proposes a change until it is decided; each of them is true however often it is said.
+async fn persist(router: &Router, change: Change) {
+    loop {
+        let op = Op::Catalogue(Box::new(change.clone()));
+        match router.propose(CATALOGUE, op).await {
+            Ok(Answer::Changed(Changed::Refused { code, because })) => {
+                tracing::error!(code, because, "the catalogue refused a change");
+                return;
+            }
+            Ok(_) => return,
+            Err(error) => tracing::debug!(%error, "the catalogue did not decide yet"),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Asks for new replicas in place of those in doubt until they are here.
+async fn replace(router: Router, mut doubts: Vec<(ShardId, ReplicaId)>) {
+    while !doubts.is_empty() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        doubts.retain(|(shard, _)| !router.board.here(*shard));
+        for (shard, replica) in &doubts {
+            answers::ask_to_replace(&router, *shard, *replica).await;
+        }
+    }
+}
+
+/// The problem of a peer that cannot go on.
+pub fn fatal(why: &str) -> Problem {
+    problems::internal("this peer cannot go on", why)
+}

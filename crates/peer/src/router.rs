@@ -1,0 +1,218 @@
+//! Brings a request to the shard's leader, here or one hop away, and holds it across a leader change.
+//!
+//! Promises that what it repeats is repeatable: an operation with an origin is one operation however often it is
+//! sent. Gives up after [`limits::HOLD`]; the outcome is then unknown and said to be.
+
+use crate::board::Board;
+use crate::call::{self, Ask, Asked, Calls, Place, Said};
+use crate::limits;
+use crate::shards::{self, Found, Query};
+use bytes::Bytes;
+use model::{Entry, Op, PeerId, ShardId};
+use net::Lane;
+use ractor::ActorRef;
+use replica::{Answer, Refusal};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+/// The way to every shard.
+#[derive(Clone)]
+pub struct Router {
+    pub board: Arc<Board>,
+    pub calls: Arc<Calls>,
+    pub shards: ActorRef<shards::Msg>,
+}
+
+/// Why a request failed for good.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failed {
+    #[error("{0} has no leader that answers")]
+    NoLeader(ShardId),
+    #[error("{0} did not decide in time; the outcome is unknown")]
+    Undecided(ShardId),
+    #[error("the operation was refused: {0:?}")]
+    Refused(Refusal),
+}
+
+impl Router {
+    /// Puts an operation into a shard's log and waits until it is applied there.
+    pub async fn propose(&self, shard: ShardId, op: Op) -> Result<Answer, Failed> {
+        self.begin(shard, op).answer().await
+    }
+
+    /// Sends an operation on its way now, in the order of calls; the rest is in [`Begun::answer`].
+    pub fn begin(&self, shard: ShardId, op: Op) -> Begun {
+        let first = self.send(shard, &op);
+        Begun { router: self.clone(), shard, op, first, until: Instant::now() + limits::HOLD }
+    }
+
+    fn send(&self, shard: ShardId, op: &Op) -> Result<Under, Refusal> {
+        let leader = self.board.leader(shard);
+        if leader == Some(self.board.me()) || (leader.is_none() && self.board.here(shard)) {
+            let (reply, answer) = oneshot::channel();
+            let msg = shards::Msg::Propose { shard, op: op.clone(), reply };
+            self.shards.cast(msg).map_err(|_| Refusal::NotLeader { leader: None })?;
+            return Ok(Under::Here(answer));
+        }
+        let target = leader.or_else(|| self.somebody(shard));
+        let key = target.and_then(|peer| self.board.key_of(peer));
+        let key = key.ok_or(Refusal::NotLeader { leader: None })?;
+        let op = Bytes::from(Entry { time_ms: 0, ops: vec![op.clone()] }.encode());
+        match self.calls.begin(&key, Lane::Request, Ask::Propose { shard, op }) {
+            Ok(asked) => Ok(Under::There(asked)),
+            Err(call::Failed::Full) => Err(Refusal::Busy),
+            Err(_) => {
+                self.board.hint(shard, None);
+                Err(Refusal::NotLeader { leader: None })
+            }
+        }
+    }
+
+    async fn wait(&self, shard: ShardId, under: Under) -> Result<Answer, Refusal> {
+        let asked = match under {
+            Under::Here(answer) => return answer.await.unwrap_or(Err(Refusal::Unknown)),
+            Under::There(asked) => asked,
+        };
+        match asked.said().await {
+            Ok(Said::Proposed(Ok(spoken))) => Ok(spoken.into()),
+            Ok(Said::Proposed(Err(declined))) => Err(declined.into()),
+            Ok(_) => Err(Refusal::Unknown),
+            Err(_) => {
+                self.board.hint(shard, None);
+                Err(Refusal::Unknown)
+            }
+        }
+    }
+
+    /// Proposes to the replica here; refused if it does not lead.
+    pub async fn propose_here(&self, shard: ShardId, op: Op) -> Result<Answer, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let msg = shards::Msg::Propose { shard, op, reply };
+        self.shards.cast(msg).map_err(|_| Refusal::NotLeader { leader: None })?;
+        answer.await.unwrap_or(Err(Refusal::Unknown))
+    }
+
+    /// A peer that should hold the shard, when nobody is known to lead it.
+    fn somebody(&self, shard: ShardId) -> Option<PeerId> {
+        let me = self.board.me();
+        self.board.ring().target(shard).iter().copied().find(|peer| *peer != me)
+    }
+
+    /// Looks something up: `linear` at the leader behind a barrier, else at the nearest replica.
+    pub async fn ask(
+        &self,
+        shard: ShardId,
+        query: Query,
+        linear: bool,
+    ) -> Result<(Found, Place), Failed> {
+        let until = Instant::now() + limits::HOLD;
+        loop {
+            let leader = self.board.leader(shard);
+            let here = self.board.here(shard) && (!linear || leader == Some(self.board.me()));
+            let found = if here {
+                self.ask_here(shard, query.clone(), linear).await
+            } else {
+                self.ask_there(shard, leader, &query, linear).await
+            };
+            if let Some(found) = found {
+                return Ok(found);
+            }
+            if Instant::now() >= until || self.board.stopping() {
+                return Err(Failed::NoLeader(shard));
+            }
+            tokio::time::sleep(limits::HOLD_PAUSE).await;
+        }
+    }
+
+    /// Asks the replica here.
+    pub async fn ask_here(
+        &self,
+        shard: ShardId,
+        query: Query,
+        linear: bool,
+    ) -> Option<(Found, Place)> {
+        let (reply, answer) = oneshot::channel();
+        let msg = shards::Msg::Ask { shard, query, linear, reply };
+        self.shards.cast(msg).ok()?;
+        answer.await.ok().flatten()
+    }
+
+    async fn ask_there(
+        &self,
+        shard: ShardId,
+        leader: Option<PeerId>,
+        query: &Query,
+        linear: bool,
+    ) -> Option<(Found, Place)> {
+        let me = self.board.me();
+        let target = leader.filter(|peer| *peer != me).or_else(|| self.somebody(shard))?;
+        let key = self.board.key_of(target)?;
+        if matches!(query, Query::Restore { .. }) {
+            // A task starts only where its shard is led.
+            return None;
+        }
+        let ask = Ask::Look { shard, query: query.clone(), linear };
+        match self.calls.ask(&key, Lane::Request, ask).await {
+            Ok(Said::Found(found)) => found,
+            Ok(Said::Elsewhere(leader)) => {
+                self.board.hint(shard, leader);
+                None
+            }
+            Ok(_) => None,
+            Err(_) => {
+                self.board.hint(shard, None);
+                None
+            }
+        }
+    }
+}
+
+/// Where the first sending went.
+enum Under {
+    Here(oneshot::Receiver<Result<Answer, Refusal>>),
+    There(Asked),
+}
+
+/// An operation on its way.
+pub struct Begun {
+    router: Router,
+    shard: ShardId,
+    op: Op,
+    first: Result<Under, Refusal>,
+    until: Instant,
+}
+
+impl Begun {
+    /// Waits until it is applied; sends it again, as the same operation, while a leader changes.
+    pub async fn answer(self) -> Result<Answer, Failed> {
+        let Self { router, shard, op, first, until } = self;
+        let mut sent = false;
+        let mut under = first;
+        loop {
+            let refusal = match under {
+                Ok(under) => match router.wait(shard, under).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(refusal) => refusal,
+                },
+                Err(refusal) => refusal,
+            };
+            sent |= matches!(refusal, Refusal::Unknown);
+            match refusal {
+                Refusal::NotLeader { leader } => router.board.hint(shard, leader),
+                // A number before this one is on its way, or the leader is full: the same again, later.
+                Refusal::Unknown | Refusal::Gap | Refusal::Busy => {}
+                other => return Err(Failed::Refused(other)),
+            }
+            if Instant::now() >= until || router.board.stopping() {
+                return Err(match refusal {
+                    Refusal::Busy | Refusal::Gap => Failed::Refused(refusal),
+                    _ if sent => Failed::Undecided(shard),
+                    _ => Failed::NoLeader(shard),
+                });
+            }
+            tokio::time::sleep(limits::HOLD_PAUSE).await;
+            under = router.send(shard, &op);
+        }
+    }
+}

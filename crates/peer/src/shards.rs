@@ -1,0 +1,466 @@
+//! The one actor that steps all replicas of this peer's journal, in turns.
+//!
+//! A turn drains what has come in, writes one journal frame and sends one frame to each neighbour. Promises that
+//! an answer leaves only after its entry is applied here, and that whatever is readable from a segment was
+//! applied. Never waits for the disk, the wire or user code.
+//!
+//! # Supervision
+//! Child of `peer::Peer`. It does not fail on others' input; a replica that cannot go on is dropped alone and
+//! asks to be replaced. A journal that cannot be written stops the peer: [`Msg::Fenced`].
+
+mod actions;
+mod bulk;
+mod frame;
+mod queries;
+
+pub use frame::Outgoing;
+pub use queries::{Found, Query, Standing};
+
+use crate::board::{Board, Mark};
+use crate::call::{Calls, Place, ShardStatus};
+use crate::keeper::{self, Keeper};
+use crate::limits;
+use crate::snapshot::{Exports, Fetcher};
+use crate::wall_ms;
+use crate::writer::Writer;
+use bytes::Bytes;
+use model::{MeshId, Op, PeerId, ReplicaId, ShardId};
+use net::Net;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use replica::{Answer, Fold, Input, Now, Refusal, Replica};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Instant;
+use store::{Record, Segments, Tables};
+use tokio::sync::{Semaphore, oneshot};
+
+/// Steps all replicas of this peer.
+pub struct Shards;
+
+/// What the actor is given once.
+pub struct Args {
+    pub board: Arc<Board>,
+    pub net: Net,
+    pub mesh: MeshId,
+    pub replication: u8,
+    pub seed: u64,
+    pub segments: Arc<Segments>,
+    pub tables: Arc<Tables>,
+    pub replicas: Vec<(ShardId, Replica)>,
+    /// Highest removed replica id of each shard.
+    pub tombstones: BTreeMap<ShardId, ReplicaId>,
+    pub journal: store::Journal,
+    /// Indexes up to which the tables hold each fold.
+    pub durable: BTreeMap<ShardId, u64>,
+    pub exports: Arc<Exports>,
+    pub calls: Arc<Calls>,
+    pub fatal: tokio::sync::mpsc::UnboundedSender<String>,
+}
+
+/// What can be said to it.
+pub enum Msg {
+    /// A consensus frame of a neighbour.
+    Frame { from: PeerId, bytes: Bytes },
+    /// Put an operation into a shard's log.
+    Propose { shard: ShardId, op: Op, reply: Reply },
+    /// Look something up, linearizably or not.
+    Ask {
+        shard: ShardId,
+        query: Query,
+        linear: bool,
+        reply: oneshot::Sender<Option<(Found, Place)>>,
+    },
+    /// A turn is due.
+    Turn,
+    /// [`replica::TICK_MS`] have passed.
+    Tick,
+    /// A journal frame is on disk.
+    Written { persists: Vec<(ShardId, ReplicaId, u64)> },
+    /// The journal failed: this peer acknowledges nothing any more.
+    Fenced(String),
+    /// The ring changed.
+    Targets,
+    /// The connection to a peer broke.
+    Lost(PeerId),
+    /// Time for a checkpoint.
+    Checkpoint,
+    /// Checkpoints are on disk.
+    Checkpointed { kept: Vec<keeper::Kept>, exports: Vec<keeper::Exported> },
+    /// A snapshot's content lies in the store.
+    Fetched { shard: ShardId, replica: ReplicaId, message: Bytes, fold: Box<Fold> },
+    /// A snapshot could not be fetched; consensus will offer it again.
+    FetchFailed { shard: ShardId, replica: ReplicaId },
+    /// A follower told how its installation ended.
+    Installed { shard: ShardId, replica: ReplicaId, installed: bool },
+    /// A peer's replica is in doubt and wants to be replaced.
+    Replace { shard: ShardId, replica: ReplicaId },
+    /// What the replicas here know.
+    Status(oneshot::Sender<Vec<ShardStatus>>),
+    /// Hand all leaderships over; this peer stops.
+    HandOver,
+    /// Checkpoint everything and say when it is done.
+    Flush(oneshot::Sender<()>),
+}
+
+/// Where an answer goes.
+pub type Reply = oneshot::Sender<Result<Answer, Refusal>>;
+
+/// What waits for a replica's answer.
+enum Waiting {
+    Reply(Reply),
+    Query(ShardId, Query, oneshot::Sender<Option<(Found, Place)>>),
+}
+
+/// One replica and what this actor keeps about it.
+struct Slot {
+    replica: Replica,
+    /// When its leader was last heard of.
+    heard: Instant,
+    /// The index of the last checkpoint that was taken.
+    checkpointed: u64,
+    /// A follower waits for a manifest.
+    wants_manifest: bool,
+    /// A snapshot is being fetched.
+    fetching: bool,
+    dirty: bool,
+}
+
+/// The actor's own.
+pub struct State {
+    args: Shared,
+    me: ActorRef<Msg>,
+    start: Instant,
+    slots: Vec<Option<Slot>>,
+    tombstones: BTreeMap<ShardId, ReplicaId>,
+    dirty: Vec<ShardId>,
+    turn_due: bool,
+    next_request: u64,
+    waiting: HashMap<u64, Waiting>,
+    outgoing: Outgoing,
+    records: Vec<Record>,
+    records_bytes: usize,
+    persists: Vec<(ShardId, ReplicaId, u64)>,
+    appends: actions::Appends,
+    writer: Writer,
+    writing: bool,
+    keeper: Keeper,
+    keeping: bool,
+    flushes: Vec<oneshot::Sender<()>>,
+    fenced: bool,
+    /// Indexes up to which the tables hold each fold.
+    durable: BTreeMap<ShardId, u64>,
+}
+
+/// The parts of [`Args`] that outlive the start.
+struct Shared {
+    board: Arc<Board>,
+    net: Net,
+    mesh: MeshId,
+    replication: u8,
+    seed: u64,
+    segments: Arc<Segments>,
+    tables: Arc<Tables>,
+    fetcher: Fetcher,
+    fatal: tokio::sync::mpsc::UnboundedSender<String>,
+}
+
+impl Actor for Shards {
+    type Msg = Msg;
+    type State = State;
+    type Arguments = Args;
+
+    async fn pre_start(&self, me: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
+        let writer = Writer::start(args.journal, me.clone())?;
+        let keeper =
+            Keeper::start(args.segments.clone(), args.tables.clone(), args.exports, me.clone())?;
+        let fetcher = Fetcher {
+            calls: args.calls,
+            segments: args.segments.clone(),
+            tables: args.tables.clone(),
+            shards: me.clone(),
+            permits: Arc::new(Semaphore::new(limits::SNAPSHOTS)),
+        };
+        let slots = (0..args.board.shards()).map(|_| None).collect();
+        let mut state = State {
+            outgoing: Outgoing::new(args.mesh),
+            args: Shared {
+                board: args.board,
+                net: args.net,
+                mesh: args.mesh,
+                replication: args.replication,
+                seed: args.seed,
+                segments: args.segments,
+                tables: args.tables,
+                fetcher,
+                fatal: args.fatal,
+            },
+            me,
+            start: Instant::now(),
+            slots,
+            tombstones: args.tombstones,
+            dirty: Vec::new(),
+            turn_due: false,
+            next_request: 1,
+            waiting: HashMap::new(),
+            records: Vec::new(),
+            records_bytes: 0,
+            persists: Vec::new(),
+            appends: actions::Appends::default(),
+            writer,
+            writing: false,
+            keeper,
+            keeping: false,
+            flushes: Vec::new(),
+            fenced: false,
+            durable: args.durable,
+        };
+        for (shard, replica) in args.replicas {
+            state.seat(shard, replica);
+        }
+        state.on_targets();
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        _me: ActorRef<Msg>,
+        msg: Msg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match msg {
+            Msg::Frame { from, bytes } => state.on_frame(from, &bytes),
+            Msg::Propose { shard, op, reply } => state.on_propose(shard, op, reply),
+            Msg::Ask { shard, query, linear, reply } => state.on_ask(shard, query, linear, reply),
+            Msg::Turn => state.on_turn(),
+            Msg::Tick => state.on_tick(),
+            Msg::Written { persists } => state.on_written(persists),
+            Msg::Fenced(why) => state.on_fenced(why),
+            Msg::Targets => state.on_targets(),
+            Msg::Lost(peer) => state.on_lost(peer),
+            Msg::Checkpoint => state.on_checkpoint(),
+            Msg::Checkpointed { kept, exports } => state.on_checkpointed(kept, exports),
+            Msg::Fetched { shard, replica, message, fold } => {
+                state.on_fetched(shard, replica, message, fold)
+            }
+            Msg::FetchFailed { shard, replica } => state.on_fetch_failed(shard, replica),
+            Msg::Installed { shard, replica, installed } => {
+                state.on_installed(shard, replica, installed)
+            }
+            Msg::Replace { shard, replica } => state.on_replace(shard, replica),
+            Msg::Status(reply) => state.on_status(reply),
+            Msg::HandOver => state.on_hand_over(),
+            Msg::Flush(reply) => state.on_flush(reply),
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    fn now(&self) -> Now {
+        Now { mono_us: self.start.elapsed().as_micros() as u64, wall_ms: wall_ms() }
+    }
+
+    fn slot(&mut self, shard: ShardId) -> Option<&mut Slot> {
+        self.slots.get_mut(usize::from(shard.0))?.as_mut()
+    }
+
+    /// Gives a replica its seat and publishes what it has applied.
+    fn seat(&mut self, shard: ShardId, replica: Replica) {
+        let fold = replica.fold();
+        for (partition, found) in fold.partitions() {
+            self.args.board.set_mark(partition, Mark::of(found));
+        }
+        if let Some(catalogue) = fold.catalogue() {
+            self.args.board.learn(catalogue.clone());
+        }
+        self.args.board.set_here(shard, true);
+        let slot = Slot {
+            checkpointed: replica.fold().index(),
+            replica,
+            heard: Instant::now(),
+            wants_manifest: false,
+            fetching: false,
+            dirty: false,
+        };
+        self.slots[usize::from(shard.0)] = Some(slot);
+    }
+
+    /// Steps one replica, carries its actions out and sees to it that a turn follows.
+    fn step(&mut self, shard: ShardId, input: Input) {
+        if self.fenced {
+            return;
+        }
+        let now = self.now();
+        let Some(slot) = self.slot(shard) else { return };
+        let mut actions = Vec::new();
+        let stepped = slot.replica.step(now, input, &mut actions);
+        let newly_dirty = !slot.dirty && slot.replica.needs_turn();
+        slot.dirty |= newly_dirty;
+        if newly_dirty {
+            self.dirty.push(shard);
+        }
+        self.carry_out(shard, actions);
+        if let Err(error) = stepped {
+            self.on_step_failed(shard, &error);
+        }
+        self.schedule_turn();
+    }
+
+    fn schedule_turn(&mut self) {
+        let work = !self.dirty.is_empty() || !self.outgoing.is_empty() || !self.records.is_empty();
+        if work && !self.turn_due {
+            self.turn_due = true;
+            // It queues behind what has come in already: that is how a turn gathers.
+            if self.me.cast(Msg::Turn).is_err() {
+                tracing::debug!("no turn: this actor stops");
+            }
+        }
+    }
+
+    fn on_step_failed(&mut self, shard: ShardId, error: &replica::Error) {
+        if !error.is_fatal() {
+            tracing::debug!(%shard, %error, "an input was refused");
+            return;
+        }
+        tracing::error!(%shard, %error, "a replica cannot go on and falls silent");
+        self.slots[usize::from(shard.0)] = None;
+        self.args.board.set_here(shard, false);
+        self.args.board.led(shard, 0, None, false);
+    }
+
+    fn on_turn(&mut self) {
+        self.turn_due = false;
+        for shard in std::mem::take(&mut self.dirty) {
+            if let Some(slot) = self.slot(shard) {
+                slot.dirty = false;
+                self.step(shard, Input::Turn);
+            }
+        }
+        self.flush_appends();
+        self.outgoing.send(&self.args.net, &self.args.board);
+        self.write();
+    }
+
+    /// Hands the gathered records to the writer, one frame at a time: while one is synced the next gathers.
+    fn write(&mut self) {
+        if self.writing || self.records.is_empty() || self.fenced {
+            return;
+        }
+        self.writing = true;
+        self.records_bytes = 0;
+        let records = std::mem::take(&mut self.records);
+        self.writer.write(records, std::mem::take(&mut self.persists));
+    }
+
+    fn on_written(&mut self, persists: Vec<(ShardId, ReplicaId, u64)>) {
+        self.writing = false;
+        for (shard, replica, number) in persists {
+            if self.slot(shard).is_some_and(|slot| slot.replica.id() == replica) {
+                self.step(shard, Input::Persisted { number });
+            }
+        }
+        self.write();
+    }
+
+    fn on_fenced(&mut self, why: String) {
+        if self.fenced {
+            return;
+        }
+        self.fenced = true;
+        tracing::error!(%why, "the journal failed: this peer acknowledges nothing any more");
+        self.waiting.clear();
+        if self.args.fatal.send(why).is_err() {
+            tracing::debug!("the peer stops already");
+        }
+    }
+
+    fn on_tick(&mut self) {
+        for shard in 0..self.slots.len() as u16 {
+            self.step(ShardId(shard), Input::Tick);
+        }
+    }
+
+    fn on_propose(&mut self, shard: ShardId, op: Op, reply: Reply) {
+        let refusal = Err(Refusal::NotLeader { leader: self.args.board.leader(shard) });
+        if self.slot(shard).is_none() || self.fenced {
+            // The asker may have stopped waiting; then nobody needs the answer.
+            let _ = reply.send(refusal);
+            return;
+        }
+        let request = self.request(Waiting::Reply(reply));
+        self.step(shard, Input::Propose { request, op });
+    }
+
+    fn request(&mut self, waiting: Waiting) -> u64 {
+        let request = self.next_request;
+        self.next_request += 1;
+        self.waiting.insert(request, waiting);
+        request
+    }
+
+    fn on_targets(&mut self) {
+        let ring = self.args.board.ring();
+        let epoch = self.args.board.catalogue().epoch;
+        for index in 0..self.slots.len() as u16 {
+            let shard = ShardId(index);
+            let peers = ring.target(shard).to_vec();
+            if self.slot(shard).is_some() && !peers.is_empty() {
+                self.step(shard, Input::Target { epoch, peers });
+            }
+        }
+    }
+
+    fn on_lost(&mut self, peer: PeerId) {
+        for shard in 0..self.slots.len() as u16 {
+            self.step(ShardId(shard), Input::Lost { peer });
+        }
+    }
+
+    fn on_hand_over(&mut self) {
+        for shard in 0..self.slots.len() as u16 {
+            self.step(ShardId(shard), Input::HandOver);
+        }
+    }
+
+    fn on_replace(&mut self, shard: ShardId, replica: ReplicaId) {
+        self.step(shard, Input::Replace { replica });
+    }
+
+    fn on_installed(&mut self, shard: ShardId, replica: ReplicaId, installed: bool) {
+        self.step(shard, Input::SnapshotOutcome { to: replica, installed });
+    }
+
+    fn on_status(&mut self, reply: oneshot::Sender<Vec<ShardStatus>>) {
+        let me = self.args.board.me();
+        let status = |(index, slot): (usize, &Option<Slot>)| {
+            let status = slot.as_ref()?.replica.status();
+            Some(ShardStatus {
+                shard: ShardId(index as u16),
+                peer: me,
+                term: status.term,
+                leading: status.leading,
+                leader: status.leader,
+                voters: status.voters,
+                learners: status.learners,
+                applied: status.applied,
+                under_replicated: status.under_replicated,
+            })
+        };
+        let all = self.slots.iter().enumerate().filter_map(status).collect();
+        // The asker may have stopped waiting; then nobody needs the answer.
+        let _ = reply.send(all);
+    }
+}
+
+/// Bytes of records, roughly: what a frame grows by.
+fn record_bytes(record: &Record) -> usize {
+    match record {
+        Record::Entries { entries, .. } => entries.iter().map(|e| 32 + e.bytes.len()).sum(),
+        _ => 64,
+    }
+}
+
+/// True when the gathered frame is large enough to be written even though nobody asked.
+fn frame_full(bytes: usize) -> bool {
+    bytes >= limits::FRAME_BYTES
+}

@@ -1,0 +1,213 @@
+//! Carries out what replicas ask for.
+
+use super::{Slot, State, Waiting, frame_full, record_bytes};
+use crate::board::Mark;
+use crate::snapshot;
+use bytes::Bytes;
+use model::{Batch, PartitionId, PeerId, ReplicaId, ShardId};
+use replica::{Action, Answer, Refusal, Replica};
+use std::collections::BTreeMap;
+use store::Record;
+
+/// Committed batches that wait to be written to their segments, in order, a partition at a time.
+#[derive(Default)]
+pub(super) struct Appends {
+    by_partition: BTreeMap<PartitionId, (ShardId, Vec<Batch>)>,
+    /// Answers that must not leave before the batches are readable.
+    answers: Vec<(u64, Result<Answer, Refusal>)>,
+}
+
+impl State {
+    pub(super) fn config(&self, shard: ShardId) -> replica::Config {
+        replica::Config {
+            shard,
+            mesh: self.args.mesh,
+            shards: self.args.board.shards(),
+            replication: self.args.replication,
+            peer: self.args.board.me(),
+            seed: self.args.seed ^ (u64::from(shard.0) << 48),
+        }
+    }
+
+    pub(super) fn record(&mut self, record: Record) {
+        self.records_bytes += record_bytes(&record);
+        self.records.push(record);
+        if frame_full(self.records_bytes) {
+            self.write();
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, shard: ShardId, actions: Vec<Action>) {
+        for action in actions {
+            let Some(slot) = self.slot(shard) else { return };
+            let replica = slot.replica.id();
+            match action {
+                Action::Persist { number, snapshot, entries, hard } => {
+                    self.persist(shard, replica, number, snapshot, entries, hard);
+                }
+                Action::Send { to, to_replica, message } => {
+                    self.outgoing.message(to, shard, to_replica, replica, &message);
+                }
+                Action::Append { partition, batch } => {
+                    let entry = self.appends.by_partition.entry(partition);
+                    entry.or_insert_with(|| (shard, Vec::new())).1.push(batch);
+                }
+                Action::Trim { partition, offset } => self.trim(shard, partition, offset),
+                Action::Answer { request, result } => self.appends.answers.push((request, result)),
+                Action::Applied { .. } => {}
+                Action::TaskMoved { .. } => {}
+                Action::Role { term, leader, leading } => self.role(shard, term, leader, leading),
+                Action::Catalogue => self.catalogue_changed(shard),
+                Action::WantManifest { .. } => {
+                    slot.wants_manifest = true;
+                    self.on_checkpoint();
+                }
+                Action::Fetch { from, index, term, manifest, message } => {
+                    self.fetch(shard, from, index, term, manifest, message);
+                }
+                Action::Gone => self.remove(shard),
+            }
+        }
+        if self.appends.by_partition.is_empty() {
+            self.send_answers();
+        } else if !self.turn_due {
+            self.flush_appends();
+        }
+    }
+
+    fn persist(
+        &mut self,
+        shard: ShardId,
+        replica: ReplicaId,
+        number: u64,
+        snapshot: Option<(u64, u64)>,
+        entries: Vec<model::LogEntry>,
+        hard: Option<model::HardState>,
+    ) {
+        if let Some((index, term)) = snapshot {
+            self.record(Record::Snapshot { shard, replica, index, term });
+        }
+        if !entries.is_empty() {
+            self.record(Record::Entries { shard, replica, entries });
+        }
+        if let Some(hard) = hard {
+            self.record(Record::Hard { shard, replica, hard });
+        }
+        self.persists.push((shard, replica, number));
+        if self.records.is_empty() && !self.writing {
+            // Nothing new for the disk: what it waits for is there already.
+            let persists = std::mem::take(&mut self.persists);
+            if self.me.cast(super::Msg::Written { persists }).is_err() {
+                tracing::debug!("no answer of the disk: this actor stops");
+            }
+        }
+    }
+
+    /// Writes what is committed to the segments, moves the marks, wakes readers, then lets answers go.
+    pub(super) fn flush_appends(&mut self) {
+        for (partition, (shard, batches)) in std::mem::take(&mut self.appends.by_partition) {
+            if let Err(error) = self.args.segments.append_many(partition, &batches) {
+                self.on_fenced(format!("a segment cannot be written: {error}"));
+                return;
+            }
+            let Some(slot) = self.slot(shard) else { continue };
+            if let Some(found) = slot.replica.fold().partition(partition) {
+                let mark = Mark::of(found);
+                self.args.board.set_mark(partition, mark);
+            }
+            self.args.board.stream_moved(partition.stream);
+        }
+        self.send_answers();
+    }
+
+    fn send_answers(&mut self) {
+        for (request, result) in std::mem::take(&mut self.appends.answers) {
+            match self.waiting.remove(&request) {
+                // An asker may have stopped waiting; then nobody needs the answer.
+                Some(Waiting::Reply(reply)) => drop(reply.send(result)),
+                Some(Waiting::Query(shard, query, reply)) => {
+                    self.answer_query(shard, &query, &result, reply);
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn trim(&mut self, shard: ShardId, partition: PartitionId, offset: i64) {
+        self.flush_appends();
+        if let Err(error) = self.args.segments.trim(partition, offset) {
+            tracing::warn!(?partition, offset, %error, "old events cannot be removed");
+        }
+        let Some(slot) = self.slot(shard) else { return };
+        if let Some(found) = slot.replica.fold().partition(partition) {
+            let mark = Mark::of(found);
+            self.args.board.set_mark(partition, mark);
+        }
+    }
+
+    fn role(&mut self, shard: ShardId, term: u64, leader: Option<PeerId>, leading: bool) {
+        if self.args.board.led(shard, term, leader, leading) {
+            tracing::debug!(%shard, term, ?leader, leading, "the role changed");
+        }
+    }
+
+    fn catalogue_changed(&mut self, shard: ShardId) {
+        let Some(slot) = self.slot(shard) else { return };
+        let Some(catalogue) = slot.replica.fold().catalogue().cloned() else { return };
+        // Whoever needs it watches the board; the ring's targets come back as a message.
+        self.args.board.learn(catalogue);
+    }
+
+    fn fetch(
+        &mut self,
+        shard: ShardId,
+        from: PeerId,
+        index: u64,
+        term: u64,
+        manifest: Bytes,
+        message: Bytes,
+    ) {
+        let Some(slot) = self.slot(shard) else { return };
+        if slot.fetching {
+            return;
+        }
+        slot.fetching = true;
+        let replica = slot.replica.id();
+        let hard = slot.replica.hard();
+        let wanted =
+            snapshot::Wanted { shard, replica, from, index, term, manifest, message, hard };
+        let key = self.args.board.key_of(from);
+        let fetcher = self.args.fetcher.clone();
+        match key {
+            Some(key) => drop(tokio::spawn(fetcher.fetch(wanted, key))),
+            None => self.on_fetch_failed(shard, replica),
+        }
+    }
+
+    /// The replica here is no more: its tombstone outlives it, its files do not.
+    pub(super) fn remove(&mut self, shard: ShardId) {
+        let Some(slot) = self.slots[usize::from(shard.0)].take() else { return };
+        let Slot { replica, .. } = slot;
+        let id = replica.id();
+        tracing::info!(%shard, replica = %id, "a replica was removed from here");
+        self.tombstones.insert(shard, id);
+        self.record(Record::Tombstone { shard, replica: id });
+        self.appends.by_partition.retain(|_, (of, _)| *of != shard);
+        self.args.board.set_here(shard, false);
+        self.args.board.led(shard, 0, None, false);
+        self.drop_files(shard, &replica);
+        self.schedule_turn();
+    }
+
+    fn drop_files(&self, shard: ShardId, replica: &Replica) {
+        for (partition, _) in replica.fold().partitions() {
+            self.args.board.forget_mark(partition);
+            if let Err(error) = self.args.segments.remove(partition) {
+                tracing::warn!(?partition, %error, "files of a removed replica stay behind");
+            }
+        }
+        if let Err(error) = self.args.tables.remove(shard) {
+            tracing::warn!(%shard, %error, "rows of a removed replica stay behind");
+        }
+    }
+}

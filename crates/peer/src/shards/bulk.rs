@@ -1,0 +1,150 @@
+//! Checkpoints and snapshots: what moves folds between memory, tables and neighbours.
+
+use super::{Slot, State};
+use crate::board::Mark;
+use crate::keeper::{Due, Exported, Kept};
+use crate::{limits, snapshot};
+use bytes::Bytes;
+use model::{ReplicaId, ShardId};
+use replica::{Fold, Input};
+use std::collections::BTreeMap;
+use store::Record;
+use tokio::sync::oneshot;
+
+impl State {
+    /// Takes a checkpoint of every fold that moved, one round at a time.
+    pub(super) fn on_checkpoint(&mut self) {
+        if self.keeping || self.fenced {
+            return;
+        }
+        self.flush_appends();
+        let mut due = Vec::new();
+        for index in 0..self.slots.len() {
+            let Some(slot) = self.slots[index].as_mut() else { continue };
+            let moved = slot.replica.fold().index() > slot.checkpointed;
+            if (!moved && !slot.wants_manifest) || slot.fetching {
+                continue;
+            }
+            let export = std::mem::take(&mut slot.wants_manifest);
+            let checkpoint = slot.replica.fold_mut_checkpoint();
+            slot.checkpointed = checkpoint.index;
+            let fold = slot.replica.fold();
+            due.push(Due {
+                shard: ShardId(index as u16),
+                replica: slot.replica.id(),
+                partitions: fold.partitions().map(|(id, p)| (id, p.start, p.next_offset)).collect(),
+                export: export.then(|| snapshot::all_rows(fold)),
+                checkpoint,
+            });
+        }
+        if due.is_empty() {
+            self.flushed();
+            return;
+        }
+        self.keeping = true;
+        self.keeper.keep(due);
+    }
+
+    pub(super) fn on_checkpointed(&mut self, kept: Vec<Kept>, exports: Vec<Exported>) {
+        self.keeping = false;
+        let mut durable = BTreeMap::new();
+        for Kept { shard, replica, index } in kept {
+            if self.slot(shard).is_some_and(|slot| slot.replica.id() == replica) {
+                self.step(shard, Input::Checkpointed { index });
+                durable.insert(shard, index);
+            }
+        }
+        for Exported { shard, replica, index, term, manifest } in exports {
+            if self.slot(shard).is_some_and(|slot| slot.replica.id() == replica) {
+                self.step(shard, Input::Manifest { index, term, bytes: manifest });
+            }
+        }
+        self.cut(&durable);
+        let wanted = self.slots.iter().flatten().any(|slot| slot.wants_manifest);
+        if wanted {
+            self.on_checkpoint();
+        } else {
+            self.flushed();
+        }
+    }
+
+    fn flushed(&mut self) {
+        for reply in std::mem::take(&mut self.flushes) {
+            // The asker may have stopped waiting; then nobody needs the answer.
+            let _ = reply.send(());
+        }
+    }
+
+    pub(super) fn on_flush(&mut self, reply: oneshot::Sender<()>) {
+        self.flushes.push(reply);
+        self.on_checkpoint();
+    }
+
+    pub(super) fn on_fetched(
+        &mut self,
+        shard: ShardId,
+        replica: ReplicaId,
+        message: Bytes,
+        fold: Box<Fold>,
+    ) {
+        let Some(slot) = self.slot(shard) else { return };
+        if slot.replica.id() != replica {
+            return;
+        }
+        slot.fetching = false;
+        slot.checkpointed = fold.index();
+        let marks: Vec<_> = fold.partitions().map(|(id, p)| (id, Mark::of(p))).collect();
+        self.step(shard, Input::Fetched { message, fold });
+        for (partition, mark) in marks {
+            self.args.board.set_mark(partition, mark);
+            self.args.board.stream_moved(partition.stream);
+        }
+        self.catalogue_restored(shard);
+    }
+
+    fn catalogue_restored(&mut self, shard: ShardId) {
+        let Some(slot) = self.slot(shard) else { return };
+        if let Some(catalogue) = slot.replica.fold().catalogue().cloned() {
+            self.args.board.learn(catalogue);
+        }
+    }
+
+    pub(super) fn on_fetch_failed(&mut self, shard: ShardId, replica: ReplicaId) {
+        if let Some(slot) = self.slot(shard)
+            && slot.replica.id() == replica
+        {
+            slot.fetching = false;
+        }
+    }
+}
+
+impl State {
+    /// Lets the journal forget what is in the tables. Only when it has grown: a cut costs a sync.
+    fn cut(&mut self, durable: &BTreeMap<ShardId, u64>) {
+        for (shard, index) in durable {
+            self.durable.insert(*shard, *index);
+        }
+        if self.writer.bytes() < limits::JOURNAL_BYTES {
+            return;
+        }
+        let mut carry = BTreeMap::new();
+        for (index, slot) in self.slots.iter().enumerate() {
+            let shard = ShardId(index as u16);
+            if let (Some(slot), Some(durable)) = (slot, self.durable.get(&shard)) {
+                carry.insert(shard, live_records(shard, slot, *durable));
+            }
+        }
+        self.writer.cut(self.durable.clone(), carry);
+    }
+}
+
+/// What a shard still needs of the journal: its hard state and the entries above its durable index.
+fn live_records(shard: ShardId, slot: &Slot, durable: u64) -> Vec<Record> {
+    let replica = slot.replica.id();
+    let hard = Record::Hard { shard, replica, hard: slot.replica.hard() };
+    let entries = slot.replica.entries_above(durable);
+    if entries.is_empty() {
+        return vec![hard];
+    }
+    vec![hard, Record::Entries { shard, replica, entries }]
+}

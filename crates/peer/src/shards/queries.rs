@@ -1,0 +1,143 @@
+//! Looks things up in a fold, after a read barrier or as it is.
+
+use super::{State, Waiting};
+use crate::call::Place;
+use crate::limits;
+use bytes::Bytes;
+use model::{PartitionId, ShardId, TaskId};
+use replica::{Answer, Input, Refusal, TaskState};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use tokio::sync::oneshot;
+
+/// What can be looked up.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Query {
+    Row {
+        task: TaskId,
+        key: Bytes,
+    },
+    /// At most `limit` rows from a key on.
+    Rows {
+        task: TaskId,
+        from: Bytes,
+        limit: usize,
+    },
+    /// Where a task stands.
+    Task {
+        task: TaskId,
+    },
+    /// Everything a task needs to start.
+    Restore {
+        task: TaskId,
+    },
+    /// Start and next offset of a partition.
+    Mark {
+        partition: PartitionId,
+    },
+}
+
+/// What was found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Found {
+    Row(Option<Bytes>),
+    /// The rows, and whether there may be more.
+    Rows(Vec<(Bytes, Bytes)>, bool),
+    Task(Option<Standing>),
+    Restore(Option<Standing>, Vec<(Bytes, Bytes)>),
+    Mark(Option<(i64, i64)>),
+}
+
+/// Where a task stands: its rows excepted, all that is committed of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    pub sequence: u64,
+    pub version: u32,
+    pub watermark_ms: i64,
+    /// Next offset and watermark of each source partition.
+    pub positions: BTreeMap<PartitionId, (i64, i64)>,
+}
+
+impl From<&TaskState> for Standing {
+    fn from(state: &TaskState) -> Self {
+        Self {
+            sequence: state.sequence,
+            version: state.version,
+            watermark_ms: state.watermark_ms,
+            positions: state.positions.clone(),
+        }
+    }
+}
+
+/// An asker of a shard.
+type Asker = oneshot::Sender<Option<(Found, Place)>>;
+
+impl State {
+    pub(super) fn on_ask(&mut self, shard: ShardId, query: Query, linear: bool, reply: Asker) {
+        if self.slot(shard).is_none() || self.fenced {
+            // The asker may have stopped waiting; then nobody needs the answer.
+            let _ = reply.send(None);
+            return;
+        }
+        if !linear {
+            let found = self.look_up(shard, &query);
+            let _ = reply.send(found);
+            return;
+        }
+        let request = self.request(Waiting::Query(shard, query, reply));
+        self.step(shard, Input::Read { request });
+    }
+
+    /// Answers a query whose barrier has (or has not) passed.
+    pub(super) fn answer_query(
+        &mut self,
+        shard: ShardId,
+        query: &Query,
+        result: &Result<Answer, Refusal>,
+        reply: Asker,
+    ) {
+        let passed = matches!(result, Ok(Answer::Read { .. }));
+        let found = if passed { self.look_up(shard, query) } else { None };
+        // The asker may have stopped waiting; then nobody needs the answer.
+        let _ = reply.send(found);
+    }
+
+    fn look_up(&mut self, shard: ShardId, query: &Query) -> Option<(Found, Place)> {
+        let place = self.place(shard)?;
+        let fold = self.slot(shard)?.replica.fold();
+        let found = match query {
+            Query::Row { task, key } => Found::Row(fold.row(*task, key)),
+            Query::Rows { task, from, limit } => {
+                let limit = (*limit).min(limits::SCAN_ROWS);
+                let mut rows = fold.scan(*task, from, limit + 1);
+                let more = rows.len() > limit;
+                rows.truncate(limit);
+                Found::Rows(rows, more)
+            }
+            Query::Task { task } => Found::Task(fold.task(*task).map(Standing::from)),
+            Query::Restore { task } => {
+                let state = fold.task(*task).map(Standing::from);
+                Found::Restore(state, fold.scan(*task, &[], usize::MAX))
+            }
+            Query::Mark { partition } => {
+                Found::Mark(fold.partition(*partition).map(|p| (p.start, p.next_offset)))
+            }
+        };
+        Some((found, place))
+    }
+
+    fn place(&mut self, shard: ShardId) -> Option<Place> {
+        let peer = self.args.board.me();
+        let slot = self.slot(shard)?;
+        let leading = slot.replica.is_leading();
+        let age = if leading { std::time::Duration::ZERO } else { slot.heard.elapsed() };
+        Some(Place {
+            shard,
+            term: slot.replica.status().term,
+            index: slot.replica.fold().index(),
+            age_ms: age.as_millis() as u64,
+            stale: age > limits::STALE,
+            peer,
+        })
+    }
+}

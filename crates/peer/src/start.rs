@@ -1,0 +1,291 @@
+//! From a folder to a running peer: open what is kept, join or found, wire the actors.
+
+mod join;
+mod keep;
+
+use crate::answers::Answers;
+use crate::board::Board;
+use crate::call::Calls;
+use crate::exchange::Exchanges;
+use crate::links::Links;
+use crate::options::{Options, Token};
+use crate::peer::{self, Peer, Running};
+use crate::router::Router;
+use crate::snapshot::Exports;
+use crate::{gateway, http, limits, membership, problems, shards, tasks};
+use model::catalogue::{Addresses, Enrolled};
+use model::{MeshId, PeerId, Problem, id};
+use net::Net;
+use ractor::Actor;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use store::{Folder, Head};
+
+/// Who this peer is, once it belongs to a mesh.
+pub struct Belonging {
+    pub head: Head,
+    /// What is known of the catalogue before its log is read.
+    pub catalogue: model::Catalogue,
+    /// The mesh begins with this start.
+    pub founding: bool,
+}
+
+/// The sockets, opened before anything else so that a taken port is said at once.
+struct Doors {
+    kafka: tokio::net::TcpListener,
+    http: tokio::net::TcpListener,
+    net: Net,
+    events: net::Events,
+    addresses: Addresses,
+}
+
+/// Starts a peer; returns when it listens, not when it is ready.
+pub async fn start(options: Options) -> Result<Running, Problem> {
+    let create = options.found || !options.join.is_empty();
+    let path = options.folder.clone();
+    let mut folder = Folder::open(&path, create).map_err(|e| problems::folder(&path, &e))?;
+    let token = token(&options, &folder)?;
+    let key_seed = folder.key_or_init(rand::random());
+    let key_seed = key_seed.map_err(|e| problems::folder(&path, &e))?;
+    let incarnation = folder.bump_incarnation().map_err(|e| problems::folder(&path, &e))?;
+    let mut doors = open_doors(&options, &token, key_seed).await?;
+    let mut me = Enrolled {
+        id: PeerId(0),
+        key: doors.net.local_key().bytes().to_vec(),
+        name: options.name.clone().unwrap_or_default(),
+        zone: options.zone.clone(),
+        weight: options.weight,
+        addresses: doors.addresses.clone(),
+        incarnation,
+        holds: options.pipelines.holds(),
+        version: env!("CARGO_PKG_VERSION").into(),
+    };
+    let calls = Arc::new(Calls::new(doors.net.clone(), MeshId(0)));
+    let belonging =
+        join::belong(&options, &mut folder, &token, &mut me, &calls, &mut doors.events).await?;
+    calls.belong(belonging.head.mesh);
+    me.id = belonging.head.peer;
+    if me.name.is_empty() {
+        me.name = belonging.head.name.clone();
+    }
+    wire(options, folder, token, doors, me, calls, belonging).await
+}
+
+fn token(options: &Options, folder: &Folder) -> Result<Token, Problem> {
+    let given = options.token.as_deref().map(Token::parse).transpose()?;
+    let kept = folder.head().and_then(|head| Token::from_prologue(&head.secret));
+    match (given, kept) {
+        (Some(given), Some(kept)) if given != kept => Err(Problem::new(
+            "SH0203",
+            format!(
+                "the data folder {} belongs to a mesh with another token",
+                options.folder.display()
+            ),
+            "the token given is not the one this folder was founded or joined with",
+            "leave --token away, or start with another folder: --data DIR",
+        )),
+        (_, Some(kept)) => Ok(kept),
+        (Some(given), None) => Ok(given),
+        (None, None) if options.join.is_empty() && options.found => Ok(Token::new(rand::random())),
+        (None, None) if options.join.is_empty() => {
+            Err(problems::empty_folder(&options.folder, "SH0205"))
+        }
+        (None, None) => Err(Problem::new(
+            "SH0001",
+            "joining needs the mesh's token",
+            "a peer without the secret cannot finish a handshake",
+            "add --token T (or SHOAL_MESH__TOKEN), as `shoal start --new` printed it",
+        )),
+    }
+}
+
+async fn open_doors(
+    options: &Options,
+    token: &Token,
+    key_seed: [u8; 32],
+) -> Result<Doors, Problem> {
+    let at = |port: u16| SocketAddr::new(options.bind, port);
+    let kafka = net::listen::listen(at(options.kafka_port)).await;
+    let kafka = kafka.map_err(|e| problems::listen("kafka", &e))?;
+    let http = net::listen::listen(at(options.http_port)).await;
+    let http = http.map_err(|e| problems::listen("http", &e))?;
+    let consensus_port = if options.mesh_port == 0 { 0 } else { options.mesh_port + 1 };
+    let config = net::Config {
+        key_seed,
+        secret: token.prologue(),
+        mesh_listen: at(options.mesh_port),
+        consensus_listen: at(consensus_port),
+    };
+    let (net, events) = Net::start(config).await.map_err(|e| problems::listen("mesh", &e))?;
+    let (mesh, consensus) = net.listening();
+    let host = host(options);
+    let shown = |port: u16| match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    };
+    let port = |l: &tokio::net::TcpListener| l.local_addr().map(|a| a.port()).unwrap_or_default();
+    let addresses = Addresses {
+        mesh: shown(mesh.port()),
+        consensus: shown(consensus.port()),
+        kafka: shown(port(&kafka)),
+        http: shown(port(&http)),
+    };
+    Ok(Doors { kafka, http, net, events, addresses })
+}
+
+/// The host that others are told: what was asked for, else the bound address, else what this machine is known by.
+fn host(options: &Options) -> String {
+    match &options.advertise {
+        Some(host) => host.clone(),
+        None if options.bind.is_unspecified() => net::listen::outward_address()
+            .map_or_else(|| "127.0.0.1".into(), |address| address.to_string()),
+        None => options.bind.to_string(),
+    }
+}
+
+async fn wire(
+    options: Options,
+    folder: Folder,
+    token: Token,
+    doors: Doors,
+    me: Enrolled,
+    calls: Arc<Calls>,
+    belonging: Belonging,
+) -> Result<Running, Problem> {
+    let seed: u64 = rand::random();
+    let Belonging { head, catalogue, founding } = belonging;
+    let board = Arc::new(Board::new(head.peer, head.shards, head.replication, catalogue));
+    let kept = keep::open(&folder, &head, founding, seed, options.folder.clone()).await?;
+    let exports = Arc::new(Exports::default());
+    let (fatal, fatal_told) = tokio::sync::mpsc::unbounded_channel();
+    let internal = |e: ractor::SpawnErr| problems::internal("an actor cannot start", e);
+    let doubts = kept.doubts;
+    let segments = kept.segments.clone();
+    let args = shards::Args {
+        board: board.clone(),
+        net: doors.net.clone(),
+        mesh: head.mesh,
+        replication: head.replication,
+        seed,
+        segments: segments.clone(),
+        tables: kept.tables,
+        replicas: kept.replicas,
+        tombstones: kept.tombstones,
+        journal: kept.journal,
+        durable: kept.durable,
+        exports: exports.clone(),
+        calls: calls.clone(),
+        fatal,
+    };
+    let (shards, _) = Actor::spawn(None, shards::Shards, args).await.map_err(internal)?;
+    let router = Router { board: board.clone(), calls: calls.clone(), shards: shards.clone() };
+    let pipelines = Arc::new(options.pipelines);
+    let exchanges = Arc::new(Exchanges::new(router.clone(), segments.clone(), pipelines.clone()));
+    let tasks_args = tasks::Args {
+        router: router.clone(),
+        exchanges: exchanges.clone(),
+        pipelines: pipelines.clone(),
+    };
+    let (tasks, _) = Actor::spawn(None, tasks::Tasks, tasks_args).await.map_err(internal)?;
+    let identity = mesh::Identity {
+        key: me.key.clone(),
+        peer: me.id,
+        incarnation: me.incarnation,
+        renewals: 0,
+        addresses: me.addresses.clone(),
+    };
+    let args = membership::Args { board: board.clone(), net: doors.net.clone(), identity, seed };
+    let (membership, _) =
+        Actor::spawn(None, membership::Membership, args).await.map_err(internal)?;
+    let answers = Answers {
+        board: board.clone(),
+        calls: calls.clone(),
+        router: router.clone(),
+        segments: segments.clone(),
+        exports,
+        exchanges,
+    };
+    let links = Links {
+        board: board.clone(),
+        calls: calls.clone(),
+        answers,
+        shards: shards.clone(),
+        membership: membership.clone(),
+    };
+    let door = gateway::Door::new(router.clone(), segments.clone(), me.incarnation);
+    let asked = http::Asked {
+        router: router.clone(),
+        door: door.clone(),
+        tasks: tasks.clone(),
+        segments,
+        names: Arc::new(options.advertise.iter().cloned().collect()),
+        spread: Arc::default(),
+    };
+    write_ports(&folder, &me)?;
+    let args = peer::Args {
+        folder,
+        token,
+        me,
+        mesh: head.mesh,
+        shard_count: head.shards,
+        replication: head.replication,
+        founding,
+        doubts,
+        board,
+        net: doors.net,
+        router,
+        shards,
+        tasks,
+        membership,
+        pipelines,
+        fatal: fatal_told,
+        loopback: options.bind.is_loopback(),
+    };
+    tokio::spawn(links.run(doors.events));
+    tokio::spawn(gateway::serve(doors.kafka, door));
+    tokio::spawn(http::serve(doors.http, asked));
+    Peer::run(args).await
+}
+
+/// Tells other processes of this machine where this peer listens.
+fn write_ports(folder: &Folder, me: &Enrolled) -> Result<(), Problem> {
+    let ports = serde_json::json!({
+        "name": me.name,
+        "pid": std::process::id(),
+        "kafka": me.addresses.kafka,
+        "http": me.addresses.http,
+        "mesh": me.addresses.mesh,
+        "consensus": me.addresses.consensus,
+    });
+    let text = format!("{ports:#}\n");
+    folder.write_note("ports.json", &text).map_err(|e| problems::folder(folder.path(), &e))
+}
+
+/// A fresh mesh id.
+fn draw_mesh() -> MeshId {
+    MeshId(rand::random::<u128>() | 1)
+}
+
+/// The name of a peer that was given none.
+fn default_name(peer: PeerId) -> String {
+    format!("{peer}")
+}
+
+/// The first moments of a mesh: only what its founder knows.
+fn empty_catalogue(head: &Head) -> model::Catalogue {
+    model::Catalogue {
+        mesh: head.mesh,
+        shards: head.shards,
+        replication: head.replication,
+        next_peer: id::FOUNDER.0,
+        ..model::Catalogue::default()
+    }
+}
+
+/// How long a start waits for an answer of those it joins through.
+pub const JOIN: std::time::Duration = std::time::Duration::from_secs(20);
+/// Copies a shard should have in a mesh that is founded now.
+pub const REPLICATION: u8 = 3;
+/// Shards of a mesh when nobody says otherwise.
+pub const SHARDS: u16 = 64;
+const _: () = assert!(limits::HOLD.as_secs() < JOIN.as_secs());

@@ -1,0 +1,197 @@
+//! Opens what the disk kept and makes replicas of it.
+//!
+//! Promises that segments hold nothing above the fold they belong to, and that a replica whose log is in doubt
+//! does not start: it is named, so that its shard can give this peer a new one.
+
+use crate::problems;
+use model::{PartitionId, Problem, ReplicaId, ShardId};
+use replica::{Config, Fold, Replica, Restored};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use store::{
+    Disk, Folder, Head, Journal, RealDisk, Record, Recovered, RecoveredShard, Saved, Segments,
+    Tables,
+};
+
+/// Everything that was kept.
+pub struct Kept {
+    pub journal: Journal,
+    pub segments: Arc<Segments>,
+    pub tables: Arc<Tables>,
+    pub replicas: Vec<(ShardId, Replica)>,
+    pub tombstones: BTreeMap<ShardId, ReplicaId>,
+    pub durable: BTreeMap<ShardId, u64>,
+    /// Replicas that must be replaced.
+    pub doubts: Vec<(ShardId, ReplicaId)>,
+}
+
+pub(super) async fn open(
+    folder: &Folder,
+    head: &Head,
+    founding: bool,
+    seed: u64,
+    path: PathBuf,
+) -> Result<Kept, Problem> {
+    let shown = folder.path().to_path_buf();
+    let head = head.clone();
+    let work = move || open_all(&path, &head, founding, seed);
+    let opened = tokio::task::spawn_blocking(work).await;
+    let opened = opened.map_err(|e| problems::internal("the data folder was not opened", e))?;
+    opened.map_err(|e| problems::folder(&shown, &e))
+}
+
+fn open_all(
+    path: &std::path::Path,
+    head: &Head,
+    founding: bool,
+    seed: u64,
+) -> Result<Kept, store::Error> {
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(path));
+    let (mut journal, mut recovered) =
+        Journal::open(disk.clone(), store::journal::Limits::default())?;
+    let segments = Segments::open(disk, store::segments::Limits::default())?;
+    let tables = Tables::open(&path.join("tables"))?;
+    let mut opening = Opening { head, seed, tables: &tables, kept: Parts::default() };
+    if founding {
+        let begin = |shard| Record::Begin { shard, replica: ReplicaId(1), base: (1, 1) };
+        let begins: Vec<_> = (0..head.shards).map(|s| begin(ShardId(s))).collect();
+        journal.write(&begins)?;
+        journal.sync()?;
+    }
+    for index in 0..head.shards {
+        opening.shard(ShardId(index), founding, &mut recovered)?;
+    }
+    let parts = opening.kept;
+    settle_segments(&segments, &parts)?;
+    Ok(Kept {
+        journal,
+        segments: Arc::new(segments),
+        tables: Arc::new(tables),
+        replicas: parts.replicas,
+        tombstones: parts.tombstones,
+        durable: parts.durable,
+        doubts: parts.doubts,
+    })
+}
+
+#[derive(Default)]
+struct Parts {
+    replicas: Vec<(ShardId, Replica)>,
+    tombstones: BTreeMap<ShardId, ReplicaId>,
+    durable: BTreeMap<ShardId, u64>,
+    doubts: Vec<(ShardId, ReplicaId)>,
+}
+
+struct Opening<'a> {
+    head: &'a Head,
+    seed: u64,
+    tables: &'a Tables,
+    kept: Parts,
+}
+
+impl Opening<'_> {
+    fn config(&self, shard: ShardId) -> Config {
+        Config {
+            shard,
+            mesh: self.head.mesh,
+            shards: self.head.shards,
+            replication: self.head.replication,
+            peer: self.head.peer,
+            seed: self.seed ^ (u64::from(shard.0) << 48),
+        }
+    }
+
+    fn shard(
+        &mut self,
+        shard: ShardId,
+        founding: bool,
+        recovered: &mut Recovered,
+    ) -> Result<(), store::Error> {
+        let config = self.config(shard);
+        if founding {
+            let restored = Replica::founded(&config);
+            self.begin(shard, config, restored);
+            return Ok(());
+        }
+        let Some(found) = recovered.shards.remove(&shard) else { return self.forget(shard) };
+        if found.tombstone.0 > 0 {
+            self.kept.tombstones.insert(shard, found.tombstone);
+        }
+        if found.replica.0 == 0 {
+            return self.forget(shard);
+        }
+        let doubt = found.doubt.clone().or_else(|| recovered.doubt.clone());
+        if let Some(why) = doubt {
+            return self.doubt(shard, found.replica, &why);
+        }
+        let saved = self.tables.load(shard)?.filter(|saved| saved.applied.replica == found.replica);
+        self.restore(shard, config, found, saved)
+    }
+
+    fn restore(
+        &mut self,
+        shard: ShardId,
+        config: Config,
+        mut found: RecoveredShard,
+        saved: Option<Saved>,
+    ) -> Result<(), store::Error> {
+        let fold = match saved {
+            None => Replica::joining(&config, found.replica).fold,
+            Some(Saved { applied, small, rows }) => {
+                if let Err(error) = found.rebase(applied.index, applied.term) {
+                    return self.doubt(shard, found.replica, &error.to_string());
+                }
+                self.kept.durable.insert(shard, applied.index);
+                match Fold::restore(&small, rows.into_iter()) {
+                    Ok(fold) => fold,
+                    Err(error) => return self.doubt(shard, found.replica, &error.to_string()),
+                }
+            }
+        };
+        if found.base.0 > fold.index() {
+            return self.doubt(shard, found.replica, "the journal begins above the tables");
+        }
+        let RecoveredShard { replica, base, hard, entries, .. } = found;
+        self.begin(shard, config, Restored { replica, fold, hard, entries, base });
+        Ok(())
+    }
+
+    fn begin(&mut self, shard: ShardId, config: Config, restored: Restored) {
+        let id = restored.replica;
+        match Replica::new(config, restored) {
+            Ok(replica) => self.kept.replicas.push((shard, replica)),
+            Err(error) => {
+                tracing::error!(%shard, replica = %id, %error, "a replica cannot start");
+                self.kept.doubts.push((shard, id));
+            }
+        }
+    }
+
+    fn doubt(&mut self, shard: ShardId, replica: ReplicaId, why: &str) -> Result<(), store::Error> {
+        tracing::error!(%shard, %replica, why, "a replica is in doubt and must be replaced");
+        self.kept.doubts.push((shard, replica));
+        self.forget(shard)
+    }
+
+    fn forget(&mut self, shard: ShardId) -> Result<(), store::Error> {
+        self.tables.remove(shard)
+    }
+}
+
+/// Cuts every partition to the fold it belongs to; what belongs to no fold here is removed.
+fn settle_segments(segments: &Segments, parts: &Parts) -> Result<(), store::Error> {
+    let mut known: BTreeSet<PartitionId> = BTreeSet::new();
+    for (_, replica) in &parts.replicas {
+        for (partition, found) in replica.fold().partitions() {
+            segments.truncate_to(partition, found.next_offset)?;
+            known.insert(partition);
+        }
+    }
+    for partition in Vec::<PartitionId>::new() {
+        if !known.contains(&partition) {
+            segments.remove(partition)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,61 @@
+//! What all peers say of their replicas, asked when a person wants to know, or where no replica is here.
+
+use crate::call::{Ask, Said, ShardStatus};
+use crate::router::Router;
+use model::{PeerId, ShardId};
+use net::Lane;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// A peer that does not answer in this time is left out.
+const PATIENCE: Duration = Duration::from_millis(700);
+
+/// Every peer's word, by peer; those that do not answer are missing.
+pub async fn of_all(router: &Router) -> BTreeMap<PeerId, Vec<ShardStatus>> {
+    let me = router.board.me();
+    let gone = |peer: PeerId| {
+        router.board.member(peer).is_some_and(|member| member.state == mesh::State::Gone)
+    };
+    let others: Vec<_> = router
+        .board
+        .catalogue()
+        .roster
+        .keys()
+        .copied()
+        .filter(|peer| *peer != me && !gone(*peer))
+        .collect();
+    let ask = |peer: PeerId| async move {
+        let key = router.board.key_of(peer)?;
+        let asked = router.calls.ask(&key, Lane::Request, Ask::Status);
+        match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(Ok(Said::Status(shards))) => Some((peer, shards)),
+            _ => None,
+        }
+    };
+    let answers = futures::future::join_all(others.into_iter().map(ask)).await;
+    let mut all: BTreeMap<_, _> = answers.into_iter().flatten().collect();
+    if let Some(own) = own(router).await {
+        all.insert(me, own);
+    }
+    for shard in (0..router.board.shards()).map(ShardId) {
+        if let Some(found) = best(&all, shard).filter(|found| found.leading)
+            && !router.board.here(shard)
+        {
+            router.board.hint(shard, Some(found.peer));
+        }
+    }
+    all
+}
+
+async fn own(router: &Router) -> Option<Vec<ShardStatus>> {
+    let (reply, answer) = oneshot::channel();
+    router.shards.cast(crate::shards::Msg::Status(reply)).ok()?;
+    answer.await.ok()
+}
+
+/// Who knows most of a shard: its leader of the highest term, else whoever has the highest term.
+pub fn best(all: &BTreeMap<PeerId, Vec<ShardStatus>>, shard: ShardId) -> Option<&ShardStatus> {
+    let words = all.values().flatten().filter(|status| status.shard == shard);
+    words.max_by_key(|status| (status.leading, status.term, status.applied))
+}

@@ -1,0 +1,202 @@
+//! One stage on one bucket: gathers chunks, lets user code fold them, commits, and begins again.
+//!
+//! # Supervision
+//! Child of `tasks::Tasks`. A panic in user code is `flow`'s to catch; anything else that goes wrong ends this
+//! actor, and its parent builds it again from the fold: nothing is lost, since nothing but the log is true.
+
+use crate::exchange::{Exchanges, Wants};
+use crate::limits;
+use crate::router::Router;
+use crate::shards::{Found, Query, Standing};
+use crate::wall_ms;
+use flow::{Action, Chunk, Input, Restored, StageCode, TaskStreams};
+use model::entry::Commit;
+use model::{Op, ShardId, TaskId};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use replica::{Answer, Refusal};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub struct Task;
+
+pub struct Args {
+    pub id: TaskId,
+    pub shard: ShardId,
+    pub term: u64,
+    pub code: Arc<StageCode>,
+    pub streams: TaskStreams,
+    pub router: Router,
+    pub exchanges: Arc<Exchanges>,
+}
+
+pub enum Msg {
+    /// Gather, fold, commit once; then again.
+    Run,
+}
+
+pub struct State {
+    args: Args,
+    /// Away while user code runs on it.
+    task: Option<Box<flow::Task>>,
+    committed: Option<u64>,
+    next_time: Instant,
+}
+
+/// What one turn of user code came to.
+struct Turned {
+    task: Box<flow::Task>,
+    actions: Vec<Action>,
+    moved: bool,
+}
+
+impl Actor for Task {
+    type Msg = Msg;
+    type State = State;
+    type Arguments = Args;
+
+    async fn pre_start(&self, me: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
+        me.cast(Msg::Run)?;
+        Ok(State { args, task: None, committed: None, next_time: Instant::now() })
+    }
+
+    async fn handle(
+        &self,
+        me: ActorRef<Msg>,
+        msg: Msg,
+        state: &mut State,
+    ) -> Result<(), ActorProcessingErr> {
+        match msg {
+            Msg::Run => state.on_run().await?,
+        }
+        me.cast(Msg::Run)?;
+        Ok(())
+    }
+}
+
+impl State {
+    async fn on_run(&mut self) -> Result<(), ActorProcessingErr> {
+        if self.task.is_none() {
+            self.restore().await?;
+        }
+        let task = self.task.take().ok_or("the task is away")?;
+        let wants = self.wants(&task);
+        let streams: Vec<_> = self.args.streams.sources.iter().map(|s| s.stream).collect();
+        let news = self.args.exchanges.news(&streams);
+        let (here, there) = self.args.exchanges.split(&wants);
+        let remote = if there.is_empty() {
+            Vec::new()
+        } else {
+            let wait = if here.from.is_empty() { limits::TASK_IDLE } else { Duration::ZERO };
+            self.args.exchanges.ask(&wants, there.clone(), wait).await
+        };
+        let timed = Instant::now() >= self.next_time;
+        let turned = self.turn(task, here, remote, timed).await?;
+        if timed {
+            self.next_time = Instant::now() + limits::TASK_IDLE;
+        }
+        self.task = Some(turned.task);
+        let worked = !turned.actions.is_empty();
+        self.carry_out(turned.actions).await?;
+        if !turned.moved && !worked {
+            let idle = if there.is_empty() { limits::TASK_IDLE } else { limits::TASK_POLL };
+            // News or not: the next look decides.
+            let _ = tokio::time::timeout(idle, news).await;
+        }
+        Ok(())
+    }
+
+    fn wants(&self, task: &flow::Task) -> Wants {
+        let from = task.positions().collect();
+        Wants { code: self.args.code.clone(), bucket: self.args.id.bucket, from }
+    }
+
+    /// Computes with user code on a thread where it may take its time.
+    async fn turn(
+        &mut self,
+        mut task: Box<flow::Task>,
+        here: Wants,
+        remote: Vec<Chunk>,
+        timed: bool,
+    ) -> Result<Turned, ActorProcessingErr> {
+        let exchanges = self.args.exchanges.clone();
+        let committed = self.committed.take();
+        let work = move || -> Result<Turned, String> {
+            let mut actions = Vec::new();
+            let now_ms = wall_ms();
+            if let Some(sequence) = committed {
+                let input = Input::Committed { sequence };
+                task.step(now_ms, input, &mut actions).map_err(text)?;
+            }
+            let mut chunks = exchanges.gather(&here)?;
+            chunks.extend(remote);
+            let moved = chunks.iter().any(|chunk| chunk.to > chunk.from);
+            if moved {
+                task.step(now_ms, Input::Chunks(chunks), &mut actions).map_err(text)?;
+            } else if timed {
+                task.step(now_ms, Input::Time, &mut actions).map_err(text)?;
+            }
+            Ok(Turned { task, actions, moved })
+        };
+        Ok(tokio::task::spawn_blocking(work).await??)
+    }
+
+    async fn carry_out(&mut self, actions: Vec<Action>) -> Result<(), ActorProcessingErr> {
+        let stage = self.args.code.name.clone();
+        let mut pause = 0;
+        for action in actions {
+            match action {
+                Action::Commit(commit) => self.commit(commit).await?,
+                Action::Failed { place, cause, attempt, wait_ms } => {
+                    tracing::warn!(%stage, place, cause, attempt, "a processor failed");
+                    pause = pause.max(wait_ms);
+                }
+                Action::Dead { place, cause } => {
+                    tracing::error!(%stage, place, cause, "an event was given up");
+                }
+            }
+        }
+        if pause > 0 {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+        Ok(())
+    }
+
+    async fn commit(&mut self, commit: Box<Commit>) -> Result<(), ActorProcessingErr> {
+        loop {
+            let op = Op::Commit(commit.clone());
+            match self.args.router.propose_here(self.args.shard, op).await {
+                Ok(Answer::Committed { sequence }) => {
+                    self.committed = Some(sequence);
+                    return Ok(());
+                }
+                // Nothing was proposed: the same again, when there is room.
+                Err(Refusal::Busy) => tokio::time::sleep(limits::HOLD_PAUSE).await,
+                Ok(other) => return Err(format!("an unexpected answer: {other:?}").into()),
+                Err(refusal) => return Err(format!("the commit was refused: {refusal:?}").into()),
+            }
+        }
+    }
+
+    /// Builds the task from what is committed of it.
+    async fn restore(&mut self) -> Result<(), ActorProcessingErr> {
+        let args = &self.args;
+        let query = Query::Restore { task: args.id };
+        let found = args.router.ask_here(args.shard, query, false).await;
+        let Some((Found::Restore(standing, rows), _)) = found else {
+            return Err("its shard does not answer".into());
+        };
+        let Standing { sequence, version, watermark_ms, positions } =
+            standing.unwrap_or_else(|| Standing { watermark_ms: i64::MIN, ..Standing::default() });
+        let term = args.term;
+        let restored = Restored { term, version, sequence, watermark_ms, positions, rows };
+        let (id, code, streams) = (args.id, args.code.clone(), args.streams.clone());
+        let make = move || flow::Task::new(id, code, restored, streams);
+        let task = tokio::task::spawn_blocking(make).await?.map_err(text)?;
+        self.task = Some(Box::new(task));
+        Ok(())
+    }
+}
+
+fn text(error: flow::Error) -> String {
+    error.to_string()
+}
