@@ -1,0 +1,266 @@
+//! `shoal start`: makes this process a peer.
+
+use crate::settings::Settings;
+use crate::{Mesh, demo, trace};
+use clap::Args as ClapArgs;
+use model::Problem;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Where settings are looked for when nobody says where.
+const FILES: [&str; 2] = ["shoal.toml", "/etc/shoal/shoal.toml"];
+/// A start that takes longer than this says what it waits for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A graceful stop that takes longer than this is given up.
+const STOP: Duration = Duration::from_secs(5);
+
+/// What `shoal start` takes.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    /// Found a mesh; the data folder must be empty.
+    #[arg(long, conflicts_with = "join")]
+    new: bool,
+    /// Mesh address of any peer to join through; may be given several times.
+    #[arg(long, value_name = "HOST:PORT")]
+    join: Vec<String>,
+    /// The mesh's token, as `start --new` printed it. SHOAL_MESH__TOKEN keeps it out of `ps`.
+    #[arg(long)]
+    token: Option<String>,
+    /// Data folder [default: ./shoal-data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// What people call this peer [default: p and its id].
+    #[arg(long)]
+    name: Option<String>,
+    /// Address to listen on [default: 127.0.0.1, which others cannot reach].
+    #[arg(long, value_name = "IP")]
+    bind: Option<IpAddr>,
+    /// Host that others and clients are told [default: the bound address].
+    #[arg(long, value_name = "HOST")]
+    advertise: Option<String>,
+    /// Port for Kafka clients [default: 9092; 0 takes any].
+    #[arg(long, value_name = "PORT")]
+    kafka_port: Option<u16>,
+    /// Port for HTTP [default: 8080; 0 takes any].
+    #[arg(long, value_name = "PORT")]
+    http_port: Option<u16>,
+    /// Port for other peers; the next one is taken too [default: 7946; 0 takes any].
+    #[arg(long, value_name = "PORT")]
+    mesh_port: Option<u16>,
+    /// The new mesh's number of shards, for ever; a power of two [default: 64].
+    #[arg(long, requires = "new")]
+    shards: Option<u16>,
+    /// What fails together with this peer: a room, a rack.
+    #[arg(long)]
+    zone: Option<String>,
+    /// Capacity relative to others; 100 is ordinary, 0 holds nothing [default: 100].
+    #[arg(long)]
+    weight: Option<u32>,
+    /// File with settings [default: shoal.toml here or in /etc/shoal].
+    #[arg(long, env = "SHOAL_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Hold the code of a demo's pipelines.
+    #[arg(long, hide = true)]
+    demo_pipelines: Option<String>,
+    /// Leave the session of the terminal, so that closing it does not end this peer.
+    #[arg(long, hide = true)]
+    detach: bool,
+}
+
+pub(crate) fn run(args: &Args, register: impl FnOnce(&mut Mesh)) -> Result<(), Problem> {
+    if args.detach {
+        // It fails only for a process that leads a group already, and that one is detached enough.
+        let _ = rustix::process::setsid();
+    }
+    trace::start()?;
+    let mut pipelines = Mesh::default();
+    register(&mut pipelines);
+    if let Some(name) = &args.demo_pipelines
+        && !demo::pipelines(name, &mut pipelines)
+    {
+        let what = format!("there are no pipelines called {name}");
+        return Err(Problem::new("SH0001", what, "only demo and bench have some", "leave it away"));
+    }
+    let options = options(args, &settings(args)?, pipelines)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| {
+        Problem::new("SH0901", "no threads", error.to_string(), "look at the limits: ulimit -u")
+    })?;
+    runtime.block_on(until_stopped(options))
+}
+
+/// Runs the peer until a signal asks it to stop.
+async fn until_stopped(options: peer::Options) -> Result<(), Problem> {
+    let (found, token_given) = (options.found, options.token.is_some());
+    let mut stops = Stops::listen()?;
+    let running = tokio::select! {
+        running = peer::start(options) => running?,
+        () = stops.next() => return Ok(()),
+    };
+    if found {
+        eprintln!("{}", join_line(&running.join_line(), token_given));
+    }
+    let stopped = tokio::select! {
+        () = announce(&running) => false,
+        () = stops.next() => true,
+    };
+    if !stopped {
+        stops.next().await;
+    }
+    eprintln!("stopping; a second signal ends it at once");
+    tokio::select! {
+        () = running.stop() => {}
+        () = stops.next() => eprintln!("stopped at once"),
+        () = tokio::time::sleep(STOP) => eprintln!("stopped after waiting {} s", STOP.as_secs()),
+    }
+    Ok(())
+}
+
+/// Says once that the peer is ready, and before that, once, that it takes long.
+async fn announce(running: &peer::Running) {
+    let addresses = running.addresses();
+    if tokio::time::timeout(PATIENCE, running.ready()).await.is_err() {
+        eprintln!("not ready yet; http://{}/readyz says why", addresses.http);
+        running.ready().await;
+    }
+    eprintln!(
+        "ready: kafka {} http http://{} mesh {} consensus {}",
+        addresses.kafka, addresses.http, addresses.mesh, addresses.consensus
+    );
+}
+
+/// The line that lets others join. A token that was given is not repeated: logs keep what they see.
+fn join_line(line: &str, token_given: bool) -> String {
+    let hidden = |word: &str| token_given && word.starts_with("shoal1-");
+    let words: Vec<&str> =
+        line.split(' ').map(|word| if hidden(word) { "<the same token>" } else { word }).collect();
+    words.join(" ")
+}
+
+/// The signals that ask for an end.
+struct Stops {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stops {
+    fn listen() -> Result<Self, Problem> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| {
+                Problem::new("SH0901", "signals cannot be heard", error.to_string(), "report this")
+            })
+        };
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn settings(args: &Args) -> Result<Settings, Problem> {
+    let one = |value: Option<String>| value.into_iter().collect::<Vec<_>>();
+    let path = |path: &PathBuf| path.display().to_string();
+    let number = |port: Option<u16>| port.map(|port| port.to_string());
+    let flags = vec![
+        ("peer.name", one(args.name.clone())),
+        ("peer.data", one(args.data.as_ref().map(path))),
+        ("peer.zone", one(args.zone.clone())),
+        ("peer.weight", one(args.weight.map(|weight| weight.to_string()))),
+        ("peer.bind", one(args.bind.map(|ip| ip.to_string()))),
+        ("peer.advertise", one(args.advertise.clone())),
+        ("mesh.join", args.join.clone()),
+        ("mesh.token", one(args.token.clone())),
+        ("mesh.port", one(number(args.mesh_port))),
+        ("mesh.shards", one(number(args.shards))),
+        ("kafka.port", one(number(args.kafka_port))),
+        ("http.port", one(number(args.http_port))),
+    ];
+    let file = file(args.config.as_deref())?;
+    let file = file.as_ref().map(|(path, text)| (path.as_path(), text.as_str()));
+    Settings::gather(flags, std::env::vars(), file)
+}
+
+/// The file of settings and its text: the one named, else the first that is there.
+fn file(named: Option<&Path>) -> Result<Option<(PathBuf, String)>, Problem> {
+    let found = FILES.iter().map(Path::new).find(|path| path.exists());
+    let Some(path) = named.or(found) else {
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Problem::new(
+            "SH0001",
+            format!("{} cannot be read", path.display()),
+            error.to_string(),
+            "--config with a file that is there, or none",
+        )
+    })?;
+    Ok(Some((path.to_owned(), text)))
+}
+
+fn options(args: &Args, settings: &Settings, pipelines: Mesh) -> Result<peer::Options, Problem> {
+    let text = |key: &str| settings.text(key).filter(|text| !text.is_empty()).map(str::to_owned);
+    let shards: u16 = settings.value("mesh.shards", 64)?;
+    if !shards.is_power_of_two() {
+        return Err(Problem::new(
+            "SH0001",
+            format!("a mesh cannot have {shards} shards"),
+            "the number of shards is a power of two",
+            format!("--shards {}", u32::from(shards.max(1)).next_power_of_two().min(1 << 15)),
+        ));
+    }
+    let weight: u32 = settings.value("peer.weight", 100)?;
+    if weight > ring::WEIGHT_MAX {
+        return Err(Problem::new(
+            "SH0001",
+            format!("a peer cannot have weight {weight}"),
+            format!("100 is ordinary and {} the most", ring::WEIGHT_MAX),
+            format!("--weight {}", ring::WEIGHT_MAX),
+        ));
+    }
+    let name = text("peer.name");
+    if let Some(Err(error)) = name.as_deref().map(model::name::check) {
+        return Err(Problem::new(
+            "SH0002",
+            format!("a peer cannot be called {:?}", name.unwrap_or_default()),
+            error.to_string(),
+            "--name p1",
+        ));
+    }
+    Ok(peer::Options {
+        folder: text("peer.data").unwrap_or_else(|| "shoal-data".to_owned()).into(),
+        name,
+        found: args.new,
+        join: if args.new { Vec::new() } else { settings.list("mesh.join") },
+        token: text("mesh.token"),
+        bind: settings.value("peer.bind", IpAddr::from([127, 0, 0, 1]))?,
+        advertise: text("peer.advertise"),
+        kafka_port: settings.value("kafka.port", 9092)?,
+        http_port: settings.value("http.port", 8080)?,
+        mesh_port: settings.value("mesh.port", 7946)?,
+        shards,
+        zone: text("peer.zone").unwrap_or_default(),
+        weight,
+        pipelines,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_was_given_is_not_printed_again() {
+        let line = "join with: shoal start --join 10.0.0.1:7946 --token shoal1-1-ab";
+        assert_eq!(join_line(line, false), line);
+        assert!(!join_line(line, true).contains("shoal1-"));
+    }
+}
