@@ -8,6 +8,7 @@ mod histogram;
 mod load;
 mod report;
 mod target;
+mod tick;
 mod visible;
 mod watch;
 mod weight;

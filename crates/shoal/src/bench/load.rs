@@ -5,6 +5,7 @@
 //! next event is meant to be sent when the window has room for it.
 
 use super::histogram::Histogram;
+use super::tick::Ticker;
 use super::visible::Visible;
 use super::watch::News;
 use crate::kafka_client::{Ack, Producer};
@@ -12,7 +13,6 @@ use anyhow::bail;
 use model::Problem;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
 
 /// Bytes of an event's key.
 pub const KEY_BYTES: usize = 16;
@@ -126,11 +126,10 @@ pub async fn drive(
         watched: news.is_some(),
         last_ack: start,
     };
-    let mut tick = tokio::time::interval(plan.linger);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let ticker = Ticker::start(plan.linger)?;
     while !run.is_done()? {
         tokio::select! {
-            _ = tick.tick() => run.on_tick()?,
+            () = ticker.tick() => run.on_tick()?,
             news = run.producer.news() => { news?; run.on_acks()?; }
             Some(seen) = next(&mut news) => run.on_news(seen)?,
         }
