@@ -5,7 +5,8 @@ use bytes::Bytes;
 /// One input of [`crate::Mesh::step`].
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// The peer with this key may be a member (it was dialled, or stands in the roster): ask it who is here.
+    /// The peer with this key may be a member (it was dialled, or stands in the roster): ask it who
+    /// is here.
     Join { key: Vec<u8> },
     /// A packet of another member, from the gossip lane.
     Packet { bytes: Bytes },
