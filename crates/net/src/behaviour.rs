@@ -1,4 +1,5 @@
-//! All connections' streams: passes writers' wishes to the connection they name, and opened streams to the drive.
+//! All connections' streams: passes writers' wishes to the connection they name, and opened streams
+//! to the drive.
 
 use crate::{
     handler::{Accepted, Handler, Open},

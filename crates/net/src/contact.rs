@@ -56,7 +56,8 @@ impl Contact {
         matches!(self.dial, Dial::Resolving | Dial::Running(_))
     }
 
-    /// A dial failed: the next one waits longer. `luck` in 0..1 spreads peers that lost the same one.
+    /// A dial failed: the next one waits longer. `luck` in 0..1 spreads peers that lost the same
+    /// one.
     pub fn on_failure(&mut self, now: Instant, luck: f64) {
         self.dial = Dial::Idle;
         self.plan(now + wait(self.failures, luck));

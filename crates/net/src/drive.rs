@@ -1,7 +1,9 @@
-//! Polls one of the two swarms: keeps one connection to each known peer, and starts what reads and writes on it.
+//! Polls one of the two swarms: keeps one connection to each known peer, and starts what reads and
+//! writes on it.
 //!
-//! Promises: a loss is told at once, and a known peer that was lost is dialled at once, then with growing waits;
-//! while a peer has two connections, both ends settle on the same one. Never waits for a peer or a queue.
+//! Promises: a loss is told at once, and a known peer that was lost is dialled at once, then with
+//! growing waits; while a peer has two connections, both ends settle on the same one. Never waits
+//! for a peer or a queue.
 
 mod dial;
 
@@ -35,8 +37,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// What a drive is asked to do. Their number is bounded by those who ask: each writer and each dial waits for its
-/// answer, and the roster changes seldom.
+/// What a drive is asked to do. Their number is bounded by those who ask: each writer and each dial
+/// waits for its answer, and the roster changes seldom.
 pub(crate) enum Command {
     Know {
         peer: PeerId,
@@ -208,11 +210,13 @@ impl Drive {
     fn on_lost(&mut self, peer: PeerId, id: ConnectionId) {
         let (luck, now) = (self.draw(), Instant::now());
         let Some(contact) = self.state.contacts.get_mut(&peer) else { return };
-        let lived = contact.links.get(id).map(|link| now.duration_since(link.since));
+        // one that we closed ourselves was taken out then
+        let Some(link) = contact.links.get(id) else { return };
+        let lived = now.duration_since(link.since);
         let change = contact.links.remove(id, now);
         if contact.links.is_empty() && !contact.is_dialling() {
             // a connection that never lasts must not be dialled in a circle
-            match lived.is_some_and(|lived| lived > limits::REDIAL_FIRST) {
+            match lived > limits::REDIAL_FIRST {
                 true => {
                     contact.failures = 0;
                     contact.plan(now);
@@ -231,7 +235,8 @@ impl Drive {
         self.on_lost(peer, id);
     }
 
-    /// Points the writers at the connection in use; starts them with the first one, ends them with the last.
+    /// Points the writers at the connection in use; starts them with the first one, ends them with
+    /// the last.
     fn route(&mut self, peer: PeerId, change: Change) {
         let Some(contact) = self.state.contacts.get_mut(&peer) else { return };
         if change == Change::Lost && contact.route.take().is_some() {

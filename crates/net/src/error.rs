@@ -29,7 +29,8 @@ pub enum DialError {
     /// Nothing listens there: is the peer running, is the port right?
     #[error("{0} refused the connection")]
     Refused(String),
-    /// Nobody answered in time: a firewall, a frozen peer, or a door that waits for another protocol.
+    /// Nobody answered in time: a firewall, a frozen peer, or a door that waits for another
+    /// protocol.
     #[error("{0} did not answer in time")]
     Timeout(String),
     /// Something else listens there.

@@ -1,7 +1,7 @@
 //! What the network tells: peers that come and go, and the frames they send.
 //!
-//! Promises that `Up` comes before the first frame of a connection, and that what waits here has a bound in bytes,
-//! lane by lane: a flood on one lane never holds back another. Never drops a frame.
+//! Promises that `Up` comes before the first frame of a connection, and that what waits here has a
+//! bound in bytes, lane by lane: a flood on one lane never holds back another. Never drops a frame.
 
 use crate::{key::PeerKey, lane::Lane};
 use bytes::Bytes;
@@ -19,13 +19,15 @@ pub struct Reach {
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A connection of this peer stands now; `reach` says which do. Told once for each that is gained.
+    /// A connection of this peer stands now; `reach` says which do. Told once for each that is
+    /// gained.
     Up { peer: PeerKey, reach: Reach },
     /// A connection of this peer was lost, with all that was on its way; `reach` says what is left.
     Down { peer: PeerKey, reach: Reach },
     /// A peer sent a frame.
     Frame { peer: PeerKey, lane: Lane, bytes: Bytes },
-    /// Somebody could not connect to us, or we to a known peer. Told at most once in 10 s for an address.
+    /// Somebody could not connect to us, or we to a known peer. Told at most once in 10 s for an
+    /// address.
     Refused { address: String, why: String },
 }
 

@@ -1,6 +1,7 @@
 //! Why a connection failed, read out of the transport's nested errors.
 //!
-//! Promises a cause that a person can act on; the wrong secret is told apart from the wrong protocol.
+//! Promises a cause that a person can act on; the wrong secret is told apart from the wrong
+//! protocol.
 
 use crate::error::DialError;
 use libp2p::{
@@ -13,8 +14,8 @@ use std::{
     io::{self, ErrorKind},
 };
 
-/// What snow says of a message whose tag does not fit: the two ends started from different secrets. Its type is lost on
-/// the way up.
+/// What snow says of a message whose tag does not fit: the two ends started from different secrets.
+/// Its type is lost on the way up.
 const WRONG_TAG: &str = "decrypt error";
 
 /// What went wrong below the swarm.
@@ -59,8 +60,8 @@ pub(crate) fn of_dial(address: &str, error: &Dial) -> DialError {
     }
 }
 
-/// The listener's view, as a sentence. A stranger's wrong secret shows there only as a broken handshake, since it is
-/// the stranger who finds that the two differ.
+/// The listener's view, as a sentence. A stranger's wrong secret shows there only as a broken
+/// handshake, since it is the stranger who finds that the two differ.
 pub(crate) fn of_listen(error: &Listen) -> String {
     match error {
         Listen::LocalPeerId { .. } => "it is this peer itself".to_owned(),

@@ -1,7 +1,9 @@
-//! One connection's streams: opens those that a writer asks for, hands on those that the peer opens.
+//! One connection's streams: opens those that a writer asks for, hands on those that the peer
+//! opens.
 //!
-//! libp2p-stream is not used: it opens a stream on any of a peer's connections, drops one that arrives while its
-//! acceptor is busy, and forgets no connection. Here the connection is named and nothing is dropped.
+//! libp2p-stream is not used: it opens a stream on any of a peer's connections, drops one that
+//! arrives while its acceptor is busy, and forgets no connection. Here the connection is named and
+//! nothing is dropped.
 
 use crate::lane::{Group, Lane};
 use futures::future::{Ready, ready};

@@ -1,6 +1,7 @@
 //! The kinds of traffic between peers, and which connection carries each.
 //!
-//! Promises that a lane's version is part of its name, so that two versions never misread each other.
+//! Promises that a lane's version is part of its name, so that two versions never misread each
+//! other.
 
 use crate::limits;
 use libp2p::StreamProtocol;

@@ -3,9 +3,10 @@
 //! Both ends must come to the same choice without asking. Invariants:
 //! - L1: with at least one link there is a chosen one.
 //! - L2: a link that is not chosen has a moment at which it is closed.
-//! - L3: of two ends that dialled at once, the one with the larger key follows the other: a stream that arrives shows
-//!   what that one chose.
-//! - L4: the connection in use changes in silence only when dials crossed; any other change is told as a loss.
+//! - L3: of two ends that dialled at once, the one with the larger key follows the other: a stream
+//!   that arrives shows what that one chose.
+//! - L4: the connection in use changes in silence only when dials crossed; any other change is told
+//!   as a loss.
 
 use crate::limits;
 use libp2p::swarm::ConnectionId;
@@ -72,8 +73,8 @@ impl Links {
         self.all.iter_mut()
     }
 
-    /// Takes a new connection in. Two ends that dialled at once keep the one that the smaller key dialled; any other
-    /// second connection is a spare until one end has a reason to use it.
+    /// Takes a new connection in. Two ends that dialled at once keep the one that the smaller key
+    /// dialled; any other second connection is a spare until one end has a reason to use it.
     pub fn add(&mut self, link: Link, now: Instant) -> Change {
         let (id, ours) = (link.id, link.ours);
         let old = self.chosen().map(|old| (old.id, crossed(&link, old)));
@@ -94,7 +95,8 @@ impl Links {
         }
     }
 
-    /// The peer opened a stream on this link, so it uses it. If it dialled it anew, it has lost the one we use.
+    /// The peer opened a stream on this link, so it uses it. If it dialled it anew, it has lost the
+    /// one we use.
     pub fn on_stream(&mut self, id: ConnectionId, now: Instant) -> Change {
         let (Some(link), Some(old)) = (self.get(id), self.chosen()) else { return Change::Same };
         let change = match crossed(link, old) {

@@ -108,8 +108,9 @@ impl Net {
         self.0.listening
     }
 
-    /// Keeps both connections to this peer up until [`Net::forget`]. Said again, it refreshes the addresses and
-    /// dials at once if needed. Addresses are `host:port`; an empty one is not dialled.
+    /// Keeps both connections to this peer up until [`Net::forget`]. Said again, it refreshes the
+    /// addresses and dials at once if needed. Addresses are `host:port`; an empty one is not
+    /// dialled.
     pub fn know(&self, peer: PeerKey, mesh: String, consensus: String) {
         let peer = peer.peer_id();
         self.command(Group::Main, Command::Know { peer, address: mesh });
@@ -124,8 +125,8 @@ impl Net {
         }
     }
 
-    /// Makes the main connection to `host:port` and learns who is there. It stays until either side closes it;
-    /// only [`Net::know`] keeps it up.
+    /// Makes the main connection to `host:port` and learns who is there. It stays until either side
+    /// closes it; only [`Net::know`] keeps it up.
     pub async fn dial(&self, address: &str) -> Result<PeerKey, DialError> {
         let mut outcome = Err(DialError::Stopped);
         for found in address::resolve(address).await? {
@@ -169,7 +170,8 @@ impl Net {
 
 /// Starts listening; answers the address with its real port.
 async fn open(swarm: &mut Swarm<Behaviour>, address: SocketAddr) -> Result<SocketAddr, Error> {
-    // the transport shares a taken port with its holder instead of failing, so the port is tried first
+    // the transport shares a taken port with its holder instead of failing, so the port is tried
+    // first
     listen::is_free(address)?;
     let failed = |because: String| Error::Listen { address, because };
     let wanted = address::multiaddr(address);

@@ -51,7 +51,8 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for frames and takes as many as are written at once. Nothing is taken when the wait is given up.
+    /// Waits for frames and takes as many as are written at once. Nothing is taken when the wait is
+    /// given up.
     pub async fn take(&self, frames: &mut Vec<Bytes>) {
         loop {
             if self.take_now(frames) {

@@ -1,8 +1,8 @@
 //! Reads one lane's stream of one peer and hands its frames over.
 //!
-//! Promises: memory follows the bytes that arrived, never a length that claims them; while the consumer does not take
-//! frames, the sender's window stays closed. Never starts before the stream it replaces has been read to its end, so
-//! a lane's order survives a change of connections.
+//! Promises: memory follows the bytes that arrived, never a length that claims them; while the
+//! consumer does not take frames, the sender's window stays closed. Never starts before the stream
+//! it replaces has been read to its end, so a lane's order survives a change of connections.
 
 use crate::{event::Event, key::PeerKey, lane::Lane, limits, shared::Shared};
 use bytes::Bytes;

@@ -1,4 +1,5 @@
-//! What the handle, the drives and the lanes' tasks all look at: who can be reached, and the queues to them.
+//! What the handle, the drives and the lanes' tasks all look at: who can be reached, and the queues
+//! to them.
 //!
 //! Promises that a peer's events come out in the order in which its connections came and went.
 
@@ -78,7 +79,8 @@ impl Shared {
         if reach.none() {
             all.remove(peer);
         }
-        // told under the lock: the two drives must not tell their news in another order than it happened
+        // told under the lock: the two drives must not tell their news in another order than it
+        // happened
         self.tell(match stands {
             true => Event::Up { peer: peer.clone(), reach },
             false => Event::Down { peer: peer.clone(), reach },

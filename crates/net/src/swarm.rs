@@ -1,4 +1,5 @@
-//! Builds one of the two swarms: TCP, a handshake that proves the mesh's secret, many streams on a connection.
+//! Builds one of the two swarms: TCP, a handshake that proves the mesh's secret, many streams on a
+//! connection.
 
 use crate::{behaviour::Lanes, error::Error, lane::Group, limits};
 use libp2p::{
@@ -25,7 +26,8 @@ pub(crate) fn build(
     keys: &Keypair,
     secret: &[u8],
 ) -> Result<Swarm<Behaviour>, Error> {
-    // The handshake starts from the hash of this, so both ends must say the same and neither sends it.
+    // The handshake starts from the hash of this, so both ends must say the same and neither sends
+    // it.
     let prologue = [LABEL, secret].concat();
     let failed = |e: &dyn std::error::Error| Error::Transport(e.to_string());
     let swarm = SwarmBuilder::with_existing_identity(keys.clone())

@@ -1,7 +1,8 @@
 //! Writes one lane's queue to one peer, on the connection that is in use.
 //!
-//! Promises: what waits together is written and flushed together; when the connection in use changes, the old stream
-//! is ended in order before the new one begins. Never outlives the peer's last connection.
+//! Promises: what waits together is written and flushed together; when the connection in use
+//! changes, the old stream is ended in order before the new one begins. Never outlives the peer's
+//! last connection.
 
 use crate::{drive::Command, handler::Open, lane::Lane, limits, queue::Queue};
 use bytes::{BufMut, Bytes};
@@ -63,7 +64,8 @@ impl Writer {
         }
     }
 
-    /// Waits for a route, or a moment after a failure on a standing one. False when the peer is lost.
+    /// Waits for a route, or a moment after a failure on a standing one. False when the peer is
+    /// lost.
     async fn rest(&mut self, route: &Route, error: Option<String>, pause: &mut Duration) -> bool {
         match error {
             Some(error) if !route.gone.is_cancelled() => {
@@ -134,7 +136,8 @@ impl Writer {
     }
 }
 
-/// Writes frames with their lengths and flushes once. Small ones are gathered, a large one is not copied.
+/// Writes frames with their lengths and flushes once. Small ones are gathered, a large one is not
+/// copied.
 async fn write_frames(
     stream: &mut (impl AsyncWrite + Unpin),
     frames: &[Bytes],

@@ -82,7 +82,8 @@ async fn pair() -> (Peer, Peer) {
     (a, b)
 }
 
-/// Established TCP connections of this process between these two listeners and anybody, as this side sees them.
+/// Established TCP connections of this process between these two listeners and anybody, as this
+/// side sees them.
 fn connections_to(port: u16) -> usize {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
     let local = format!(":{port:04X}");

@@ -1,7 +1,7 @@
 //! Reaching peers: those that are known again and again, others when they are asked for.
 //!
-//! Promises that a dial never runs beside another to the same known peer, and that a peer that refuses is not dialled
-//! in a circle.
+//! Promises that a dial never runs beside another to the same known peer, and that a peer that
+//! refuses is not dialled in a circle.
 
 use super::{Asked, Command, Drive};
 use crate::{
