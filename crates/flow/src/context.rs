@@ -118,13 +118,13 @@ impl<'a> Slot<'a> {
         Self { turn, space, key: bytes }
     }
 
-    pub fn get<V: DeserializeOwned>(&self) -> Result<Option<V>, Failure> {
+    pub fn get<V: DeserializeOwned>(&mut self) -> Result<Option<V>, Failure> {
         let Some(bytes) = self.turn.state.get(self.space, &self.key) else {
             return Ok(None);
         };
         match self.space {
-            row::VIEW => Ok(Some(serde_json::from_slice(&bytes)?)),
-            _ => unpack(&bytes).map(Some),
+            row::VIEW => Ok(Some(serde_json::from_slice(bytes)?)),
+            _ => unpack(bytes).map(Some),
         }
     }
 

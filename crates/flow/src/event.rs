@@ -2,25 +2,35 @@
 
 use bytes::Bytes;
 use model::batch::Record;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 
 /// One event of a source stream.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Event {
-    #[serde(rename = "k")]
     pub key: Option<Bytes>,
-    #[serde(rename = "v")]
     pub value: Option<Bytes>,
     /// Its producer's timestamp, ms since 1970.
-    #[serde(rename = "t")]
     pub time_ms: i64,
-    #[serde(rename = "p")]
     pub partition: u32,
-    #[serde(rename = "o")]
     pub offset: i64,
-    #[serde(rename = "h", default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(Bytes, Option<Bytes>)>,
+}
+
+// A tuple, not a map: events pass the exchange one by one, and field names would be most of a small one.
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { key, value, time_ms, partition, offset, headers } = self;
+        (key, value, time_ms, partition, offset, headers).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (key, value, time_ms, partition, offset, headers) =
+            Deserialize::deserialize(deserializer)?;
+        Ok(Self { key, value, time_ms, partition, offset, headers })
+    }
 }
 
 impl Event {

@@ -1,7 +1,7 @@
 //! A task's table in memory, and the changes of the step that is under way.
 //!
-//! S1 Rows are only changed by [`State::take`]; until then a step can be taken back whole.
-//! S2 What is taken is sorted by key and says each key at most once: it does not depend on a map's order.
+//! S1 A step can be taken back whole, until [`State::take`] ends it.
+//! S2 What is taken says each key at most once, in the order of first touch: it does not depend on a map's order.
 
 use crate::carry::Failure;
 use crate::core::Letter;
@@ -9,21 +9,38 @@ use bytes::Bytes;
 use model::BatchBuilder;
 use model::entry::{RowChange, row};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, DefaultHasher};
-
-/// Hashes the same in every process; S2 makes the order of a map irrelevant all the same.
-pub(crate) type FixedHash = BuildHasherDefault<DefaultHasher>;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// One row's key and value together.
 const ROW_BYTES_MAX: usize = 1 << 20;
 
+/// Hashes keys of rows: quick for short ones, and the same in every process.
+#[derive(Debug, Default)]
+pub(crate) struct KeyHasher(u64);
+
+pub(crate) type KeyHash = BuildHasherDefault<KeyHasher>;
+
+impl Hasher for KeyHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = self.0.rotate_left(7) ^ model::hash::hash64(bytes);
+    }
+    // A slice says its length first; its hash has it anyway.
+    fn write_usize(&mut self, _: usize) {}
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// Rows and timers of one task.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    rows: HashMap<Bytes, Bytes, FixedHash>,
+    rows: HashMap<Bytes, Row, KeyHash>,
     /// Timer rows in the order of their times.
     timers: BTreeSet<Bytes>,
-    puts: HashMap<Bytes, Option<Bytes>, FixedHash>,
+    /// Numbers steps from 1, so that a row knows whether this one has touched it.
+    step: u64,
+    /// Rows that this step touched, each once.
+    touched: Vec<Touched>,
     /// Timer rows that this step touched, and whether they were there before.
     timers_before: BTreeMap<Bytes, bool>,
     output: BatchBuilder,
@@ -32,6 +49,25 @@ pub(crate) struct State {
     bytes: usize,
     /// Late items of the step.
     pub(crate) late: u64,
+    /// For looking up a row without an allocation.
+    scratch: Vec<u8>,
+}
+
+/// One row; none while a step that removed it is under way.
+#[derive(Debug)]
+struct Row {
+    value: Option<Bytes>,
+    /// The step that touched it last, and its place in that step's `touched`.
+    step: u64,
+    at: u32,
+}
+
+/// A row before the step, to take it back.
+#[derive(Debug)]
+struct Touched {
+    key: Bytes,
+    before: Option<Bytes>,
+    now: Option<Bytes>,
 }
 
 /// What a step changed and emitted.
@@ -45,13 +81,13 @@ pub(crate) struct Taken {
 
 impl State {
     pub(crate) fn restored(rows: Vec<(Bytes, Bytes)>) -> Self {
-        let mut state = Self::default();
+        let mut state = Self { step: 1, ..Self::default() };
         state.rows.reserve(rows.len());
         for (key, value) in rows {
             if key.first() == Some(&row::TIMER) {
                 state.timers.insert(key);
             } else {
-                state.rows.insert(key, value);
+                state.rows.insert(key, Row { value: Some(value), step: 0, at: 0 });
             }
         }
         state
@@ -66,29 +102,45 @@ impl State {
         self.bytes += bytes;
     }
 
-    pub(crate) fn get(&self, space: u8, key: &[u8]) -> Option<Bytes> {
-        let full = full_key(space, key);
-        match self.puts.get(&full[..]) {
-            Some(put) => put.clone(),
-            None => self.rows.get(&full[..]).cloned(),
-        }
+    pub(crate) fn get(&mut self, space: u8, key: &[u8]) -> Option<&Bytes> {
+        self.rows.get(full_key(&mut self.scratch, space, key))?.value.as_ref()
     }
 
     pub(crate) fn put(&mut self, space: u8, key: &[u8], value: Bytes) -> Result<(), Failure> {
         let size = key.len() + value.len();
         if size > ROW_BYTES_MAX {
-            return Err(Failure::new(format!(
-                "a row has {size} bytes, {ROW_BYTES_MAX} are allowed"
-            )));
+            let most = ROW_BYTES_MAX;
+            return Err(Failure::new(format!("a row has {size} bytes, {most} are allowed")));
         }
-        self.bytes += size + 32;
-        self.puts.insert(full_key(space, key).into(), Some(value));
+        self.set(space, key, Some(value));
         Ok(())
     }
 
     pub(crate) fn remove(&mut self, space: u8, key: &[u8]) {
-        self.bytes += key.len() + 32;
-        self.puts.insert(full_key(space, key).into(), None);
+        self.set(space, key, None);
+    }
+
+    fn set(&mut self, space: u8, key: &[u8], value: Option<Bytes>) {
+        self.bytes += key.len() + value.as_ref().map_or(0, Bytes::len) + 32;
+        let full = full_key(&mut self.scratch, space, key);
+        let next = u32::try_from(self.touched.len()).expect("a step's bytes are bounded");
+        let Some(row) = self.rows.get_mut(full) else {
+            if value.is_some() {
+                let key = Bytes::copy_from_slice(full);
+                self.touched.push(Touched { key: key.clone(), before: None, now: value.clone() });
+                self.rows.insert(key, Row { value, step: self.step, at: next });
+            }
+            return;
+        };
+        let before = std::mem::replace(&mut row.value, value.clone());
+        if row.step == self.step {
+            self.touched[row.at as usize].now = value;
+            return;
+        }
+        (row.step, row.at) = (self.step, next);
+        // The key that is kept is shared, so that a row's key is in memory once.
+        let (key, _) = self.rows.get_key_value(full).expect("it was just found");
+        self.touched.push(Touched { key: key.clone(), before, now: value });
     }
 
     pub(crate) fn set_timer(&mut self, at_ms: i64, key: &[u8]) -> Result<(), Failure> {
@@ -152,14 +204,20 @@ impl State {
 
     /// Whether the step has changed anything yet.
     pub(crate) fn is_touched(&self) -> bool {
-        !self.puts.is_empty()
+        !self.touched.is_empty()
             || !self.timers_before.is_empty()
             || self.output.count() + self.dead.count() > 0
     }
 
     /// Takes the step back: nothing of it happened.
     pub(crate) fn take_back(&mut self) {
-        self.puts.clear();
+        for Touched { key, before, .. } in std::mem::take(&mut self.touched) {
+            if before.is_none() {
+                self.rows.remove(&key);
+            } else if let Some(row) = self.rows.get_mut(&key) {
+                row.value = before;
+            }
+        }
         for (full, was_there) in std::mem::take(&mut self.timers_before) {
             if was_there {
                 self.timers.insert(full);
@@ -170,17 +228,18 @@ impl State {
         self.reset();
     }
 
-    /// Ends the step: its changes become the rows, and are handed out.
+    /// Ends the step: its changes stay, and are handed out.
     pub(crate) fn take(&mut self) -> Taken {
-        let mut changes = Vec::with_capacity(self.puts.len() + self.timers_before.len());
-        for (key, value) in self.puts.drain() {
-            match &value {
-                Some(value) => _ = self.rows.insert(key.clone(), value.clone()),
+        let mut changes = Vec::with_capacity(self.touched.len() + self.timers_before.len());
+        for Touched { key, before, now } in self.touched.drain(..) {
+            if now.is_none() {
+                self.rows.remove(&key);
                 // A row that was made and removed within one step was never there.
-                None if self.rows.remove(&key).is_none() => continue,
-                None => {}
+                if before.is_none() {
+                    continue;
+                }
             }
-            changes.push(RowChange { key, value });
+            changes.push(RowChange { key, value: now });
         }
         for (key, was_there) in std::mem::take(&mut self.timers_before) {
             let is_there = self.timers.contains(&key);
@@ -188,13 +247,13 @@ impl State {
                 changes.push(RowChange { key, value: is_there.then(Bytes::new) });
             }
         }
-        changes.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         let late = self.late;
         let (output, dead) = self.reset();
         Taken { changes, output: built(output), dead: built(dead), late }
     }
 
     fn reset(&mut self) -> (BatchBuilder, BatchBuilder) {
+        self.step += 1;
         self.bytes = 0;
         self.late = 0;
         (std::mem::take(&mut self.output), std::mem::take(&mut self.dead))
@@ -215,9 +274,9 @@ fn timer_row(at_ms: i64, key: &[u8]) -> Bytes {
     full.into()
 }
 
-fn full_key(space: u8, key: &[u8]) -> Vec<u8> {
-    let mut full = Vec::with_capacity(1 + key.len());
-    full.push(space);
-    full.extend_from_slice(key);
-    full
+fn full_key<'a>(scratch: &'a mut Vec<u8>, space: u8, key: &[u8]) -> &'a [u8] {
+    scratch.clear();
+    scratch.push(space);
+    scratch.extend_from_slice(key);
+    scratch
 }

@@ -1,4 +1,5 @@
 //! Pipelines give the answers of a plain fold over the same events, whatever dies on the way.
+#![allow(clippy::unwrap_used)] // a test that cannot go on should say where
 
 use flow::testing::TestMesh;
 use flow::{Context, Event, Failure, Pipelines, Processor, Tumbling};

@@ -7,14 +7,14 @@
 //!    `late`.
 //! W4 When nothing more can change a window, all but its row is dropped.
 
-use super::{Core, Kept, Letter, Turn, Unit};
+use super::running::{Open, Touched};
+use super::{Core, Kept, Letter, Turn};
 use crate::carry::Failure;
 use crate::chunk::Item;
 use crate::key::row_key_of_window;
-use crate::state::FixedHash;
 use bytes::Bytes;
 use model::entry::row;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const TOUCH_BYTES: usize = 128;
@@ -24,12 +24,7 @@ pub(crate) struct Windowing<K: Kept> {
     kept: Arc<K>,
     size_ms: i64,
     late_ms: i64,
-    open: BTreeMap<i64, HashMap<Bytes, Open<K::Value>, FixedHash>>,
-}
-
-struct Open<V> {
-    value: V,
-    unit: Unit,
+    open: BTreeMap<i64, Open<K::Value>>,
 }
 
 impl<K: Kept> Windowing<K> {
@@ -49,21 +44,27 @@ impl<K: Kept> Windowing<K> {
         if K::ROW_IS_ALL { row::VIEW } else { row::STATE }
     }
 
-    /// The value of an existing window, or a new one with its timers.
-    fn load(&self, start_ms: i64, key: &[u8], turn: &mut Turn) -> Result<K::Value, Failure> {
+    /// The value of an existing window with the size it is kept in, or a new one with its timers.
+    fn load(
+        &self,
+        start_ms: i64,
+        key: &[u8],
+        turn: &mut Turn,
+    ) -> Result<(K::Value, usize), Failure> {
         let row_key = row_key_of_window(key, start_ms);
         if let Some(bytes) = turn.state.get(Self::space(), &row_key) {
-            return self.kept.load(&bytes);
+            return Ok((self.kept.load(bytes)?, bytes.len()));
         }
         let end_ms = self.end_of(start_ms);
         let timer = timer_key(start_ms, key);
-        if turn.emits {
+        // A window that begins after its end, by an allowed late item, is emitted by `flush`.
+        if turn.emits && end_ms > turn.watermark_ms {
             turn.state.set_timer(end_ms, &timer)?;
         }
         if !K::ROW_IS_ALL {
             turn.state.set_timer(end_ms.saturating_add(self.late_ms), &timer)?;
         }
-        Ok(self.kept.start())
+        Ok((self.kept.start(), 0))
     }
 }
 
@@ -89,16 +90,16 @@ impl<K: Kept> Core for Windowing<K> {
             };
             return turn.bury(&letter);
         }
-        if let Some(open) = self.open.get_mut(&start_ms).and_then(|keys| keys.get_mut(item.key)) {
-            open.unit.clone_from(&turn.unit);
-            return self.kept.add(&mut open.value, item.value);
+        let open = self.open.get_mut(&start_ms);
+        if let Some(value) = open.and_then(|open| open.get(item, &turn.unit)) {
+            turn.state.note(item.value.len());
+            return self.kept.add(value, item.value);
         }
-        let mut value = self.load(start_ms, item.key, turn)?;
+        let (mut value, size) = self.load(start_ms, item.key, turn)?;
         self.kept.add(&mut value, item.value)?;
-        turn.state.note(TOUCH_BYTES + 2 * item.key.len());
-        let open = Open { value, unit: turn.unit.clone() };
-        let keys = self.open.entry(start_ms).or_default();
-        keys.insert(Bytes::copy_from_slice(item.key), open);
+        turn.state.note(TOUCH_BYTES + 2 * item.key.len() + item.value.len() + 2 * size);
+        let open = self.open.entry(start_ms).or_insert_with(Open::new);
+        open.insert(item, &turn.unit, value);
         Ok(())
     }
 
@@ -111,7 +112,7 @@ impl<K: Kept> Core for Windowing<K> {
             return Ok(());
         };
         if turn.emits && at_ms == end_ms {
-            let event = self.kept.event(&self.kept.load(&bytes)?)?;
+            let event = self.kept.event(&self.kept.load(bytes)?)?;
             turn.state.emit(end_ms - 1, Some(&row_key), &event)?;
         }
         if !K::ROW_IS_ALL && at_ms == end_ms.saturating_add(self.late_ms) {
@@ -121,11 +122,9 @@ impl<K: Kept> Core for Windowing<K> {
     }
 
     fn flush(&mut self, turn: &mut Turn) -> Result<(), Failure> {
-        for (start_ms, keys) in std::mem::take(&mut self.open) {
+        for (start_ms, mut open) in std::mem::take(&mut self.open) {
             let closed = self.end_of(start_ms) <= turn.watermark_ms;
-            let mut keys: Vec<_> = keys.into_iter().collect();
-            keys.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-            for (key, Open { value, unit }) in keys {
+            for Touched { key, value, unit, .. } in open.take() {
                 turn.unit = unit;
                 let row_key = row_key_of_window(&key, start_ms);
                 turn.state.put(row::VIEW, &row_key, self.kept.row(&value)?)?;
