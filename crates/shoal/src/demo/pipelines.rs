@@ -95,6 +95,10 @@ fn bench(mesh: &mut Pipelines, partitions: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::verdict::Verdict;
+    use crate::demo::{oracle, sample};
+    use door::http::ViewRow;
+    use flow::testing::TestMesh;
 
     #[test]
     fn every_demo_pipeline_is_well_formed() {
@@ -106,5 +110,26 @@ mod tests {
         }
         let mut mesh = Pipelines::new();
         assert!(!pipelines("nonsense", &mut mesh) && !pipelines("bench:x", &mut mesh));
+    }
+
+    #[test]
+    fn the_pipelines_and_the_independent_count_agree_on_the_whole_sample() {
+        let csv = sample::text().expect("unpacks");
+        let mut mesh = TestMesh::of(|mesh| assert!(pipelines("flights", mesh))).seed(1);
+        for flight in sample::flights(&csv).expect("reads") {
+            let json = serde_json::to_vec(&flight).expect("serializes");
+            mesh.send_at(FLIGHTS, flight.tailnum, json, flight.time_ms().expect("a time"));
+        }
+        mesh.run();
+        let rows = |view: &str| -> Vec<ViewRow> {
+            let rows = mesh.view(view).rows().into_iter();
+            rows.map(|(key, value)| ViewRow { key: key.as_str().into(), value: (&value).into() })
+                .collect()
+        };
+        let expected = oracle::count(&csv).expect("counts");
+        let verdict = Verdict::of(&expected, &rows(HOURS), &rows(AIRPORTS));
+        assert!(verdict.is_equal(), "{}", verdict.text());
+        assert!(mesh.dead("carriers.carrier_hours").is_empty());
+        assert!(verdict.rows > 5_000);
     }
 }
