@@ -9,7 +9,11 @@
 //! A panic or error of user code takes the step back; what lies before the failing event is computed again and
 //! committed, and the event is what the next step begins with. After three failures it is a dead letter.
 
+mod restored;
+mod source;
 mod work;
+
+pub use restored::{Restored, SourceStream, TaskStreams};
 
 use crate::carry::Failure;
 use crate::chunk::Chunk;
@@ -18,9 +22,9 @@ use crate::exchange::ATTEMPTS_MAX;
 use crate::stage::StageCode;
 use crate::state::State;
 use crate::{Action, Error, Input};
-use bytes::Bytes;
 use model::entry::{Commit, Move};
-use model::{PartitionId, StreamId, TaskId};
+use model::{PartitionId, TaskId};
+use source::{Place, Source};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use work::{Fault, Progress};
@@ -31,50 +35,6 @@ const HOLD_MS: u64 = 10_000;
 const RERUNS_MAX: usize = 32;
 /// The wait after a first failure; it doubles.
 const WAIT_MS: u64 = 100;
-
-/// What the fold has of a task.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Restored {
-    /// The term in which this peer leads the task's shard.
-    pub term: u64,
-    /// The version that runs; 0 if the task never ran.
-    pub version: u32,
-    pub sequence: u64,
-    pub watermark_ms: i64,
-    /// Committed offset and watermark of each source partition; none is offset 0 and no watermark.
-    pub positions: BTreeMap<PartitionId, (i64, i64)>,
-    /// All its rows.
-    pub rows: Vec<(Bytes, Bytes)>,
-}
-
-impl Default for Restored {
-    fn default() -> Self {
-        Self {
-            term: 0,
-            version: 0,
-            sequence: 0,
-            watermark_ms: i64::MIN,
-            positions: BTreeMap::new(),
-            rows: Vec::new(),
-        }
-    }
-}
-
-/// The streams around a task, by the catalogue.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TaskStreams {
-    pub output: Option<PartitionId>,
-    pub dead: PartitionId,
-    /// In the order of [`StageCode::sources`].
-    pub sources: Vec<SourceStream>,
-}
-
-/// One stream that the stage reads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceStream {
-    pub stream: StreamId,
-    pub partitions: u32,
-}
 
 /// What a task has done since it was built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -87,24 +47,6 @@ pub struct Tally {
     pub dead: u64,
     /// Failures of user code.
     pub failures: u64,
-}
-
-/// How far one source partition is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
-    offset: i64,
-    watermark_ms: i64,
-}
-
-/// One source partition.
-#[derive(Debug)]
-struct Source {
-    committed: Place,
-    reached: Place,
-    idle_after_ms: u64,
-    /// When it last had events.
-    moved_ms: Option<u64>,
-    is_idle: bool,
 }
 
 /// What is known of a unit that failed.
@@ -428,17 +370,5 @@ impl Task {
             emitted,
             batches,
         })));
-    }
-}
-
-impl Source {
-    fn observe(&mut self, now_ms: u64, has_moved: bool) {
-        let since = *self.moved_ms.get_or_insert(now_ms);
-        if has_moved {
-            self.moved_ms = Some(now_ms);
-            self.is_idle = false;
-        } else if now_ms.saturating_sub(since) >= self.idle_after_ms {
-            self.is_idle = true;
-        }
     }
 }
