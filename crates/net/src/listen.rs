@@ -73,6 +73,15 @@ fn listening_inode(line: &str, port: u16) -> Option<&str> {
     (state == LISTEN && found == port).then_some(inode)
 }
 
+/// The address by which this machine reaches others, if it has a way out; sends nothing.
+pub fn outward_address() -> Option<std::net::IpAddr> {
+    let socket = std::net::UdpSocket::bind(("0.0.0.0", 0)).ok()?;
+    // Connecting a datagram socket only asks the routes; the address is one kept for documentation.
+    socket.connect(("192.0.2.1", 9)).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_unspecified()).then_some(address)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
