@@ -33,7 +33,8 @@ pub enum Action {
     Catalogue,
     /// A follower needs what the log no longer has: build a manifest of the fold as it is now (at or above `index`).
     WantManifest { index: u64 },
-    /// A snapshot message came: fetch what its manifest names from `from`, then `Input::Fetched`.
+    /// A snapshot message came: fetch what its manifest names from `from`, then `Input::Fetched`. Comes again every
+    /// 5 s until then: go on if it is under way, begin again if it failed. One for another index replaces it.
     Fetch { from: PeerId, index: u64, term: u64, manifest: Bytes, message: Bytes },
     /// The configuration says that this replica is no more: leave a tombstone, drop its files.
     Gone,

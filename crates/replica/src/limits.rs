@@ -66,6 +66,8 @@ pub const CONFIGURATIONS_MAX: usize = 32;
 pub const KNOCK_US: u64 = 2_000_000;
 /// A receiver of a snapshot says this often that it is still fetching.
 pub const FETCHING_US: u64 = 1_000_000;
+/// Until a snapshot's content has come its receiver asks again this often; a driver that is at it does nothing.
+pub const FETCH_AGAIN_US: u64 = 5_000_000;
 /// Without that word for this long the snapshot counts as failed.
 pub const FETCH_SILENCE_US: u64 = 5_000_000;
 /// A manifest that was asked for and has not come is asked for again.

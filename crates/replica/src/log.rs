@@ -45,6 +45,11 @@ impl Log {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+    /// Everything above an index, as the journal keeps it.
+    pub fn above(&self, index: u64) -> Vec<LogEntry> {
+        let skip = index.saturating_sub(self.base.0) as usize;
+        self.entries.iter().skip(skip).map(to_journal).collect()
+    }
 
     /// Takes entries; they replace all from their first index on.
     pub fn append(&mut self, entries: &[Entry]) {
@@ -155,9 +160,11 @@ impl raft::Storage for Log {
         Ok(self.last())
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
         match &self.manifest {
-            Some(manifest) if manifest.get_metadata().index >= request_index => {
+            Some(manifest)
+                if manifest.get_metadata().index >= request_index && names(manifest, to) =>
+            {
                 Ok(manifest.clone())
             }
             _ => {
@@ -166,6 +173,13 @@ impl raft::Storage for Log {
             }
         }
     }
+}
+
+/// A receiver that the manifest's configuration does not know yet could not take it.
+fn names(manifest: &Snapshot, replica: u64) -> bool {
+    let state = manifest.get_metadata().get_conf_state();
+    let lists = [&state.voters, &state.voters_outgoing, &state.learners];
+    lists.iter().any(|list| list.contains(&replica))
 }
 
 fn cost(entry: &Entry) -> usize {

@@ -27,7 +27,7 @@ use crate::status::Status;
 use clock::Clock;
 use contacts::Contacts;
 use election::Election;
-use model::{HardState, MeshId, PeerId, ReplicaId, ShardId};
+use model::{HardState, LogEntry, MeshId, PeerId, ReplicaId, ShardId};
 use propose::Proposals;
 use raft::{RawNode, StateRole};
 use read::Reads;
@@ -226,6 +226,22 @@ impl Replica {
     }
     pub fn fold(&self) -> &Fold {
         &self.fold
+    }
+
+    /// Term and vote that this replica has said, and how far it knows the log to be committed.
+    pub fn hard(&self) -> HardState {
+        self.journal.hard()
+    }
+
+    /// The entries it has handed to the journal above an index, as the journal keeps them.
+    pub fn entries_above(&self, index: u64) -> Vec<LogEntry> {
+        self.raw.store().above(index)
+    }
+
+    /// Keeps less of the log in memory than usual below the durable index: `tail` bytes, or up to `follower` bytes
+    /// while a live follower needs them. For peers with little memory, and for tests of snapshots.
+    pub fn keep_log(&mut self, tail: usize, follower: usize) {
+        self.journal.keep = (tail, follower);
     }
 
     fn is_elected(&self) -> bool {

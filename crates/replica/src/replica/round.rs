@@ -28,6 +28,8 @@ pub struct Journal {
     rounds: VecDeque<Round>,
     /// The fold of the last checkpoint on disk.
     checkpoint: u64,
+    /// Bytes of the log kept below it: for nobody known, and for a live follower.
+    pub keep: (usize, usize),
 }
 
 struct Round {
@@ -42,7 +44,8 @@ struct Round {
 impl Journal {
     pub fn new(hard: HardState) -> Self {
         let durable = (hard.term, hard.vote);
-        Self { hard, given: hard, durable, rounds: VecDeque::new(), checkpoint: 0 }
+        let keep = (LOG_TAIL_BYTES, LOG_FOLLOWER_BYTES);
+        Self { hard, given: hard, durable, rounds: VecDeque::new(), checkpoint: 0, keep }
     }
 
     pub fn hard(&self) -> HardState {
@@ -262,9 +265,10 @@ impl Replica {
     pub(super) fn shorten(&mut self, now: Now) {
         let limit = self.journal.checkpoint.min(self.raw.raft.raft_log.applied);
         let needed = if self.is_elected() { self.needed_above(now) } else { limit };
+        let (tail, follower) = self.journal.keep;
         let log = self.raw.mut_store();
-        log.shorten(limit.min(needed), LOG_TAIL_BYTES);
-        log.shorten(limit, LOG_FOLLOWER_BYTES);
+        log.shorten(limit.min(needed), tail);
+        log.shorten(limit, follower);
     }
 
     /// Every live follower has the log up to here.

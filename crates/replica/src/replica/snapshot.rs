@@ -32,12 +32,29 @@ pub struct Snapshots {
 /// The snapshot that is being fetched here.
 struct Receiving {
     from: ReplicaId,
+    from_peer: PeerId,
     index: u64,
     term: u64,
+    message: Bytes,
+    manifest: Bytes,
+    /// The last time the driver was asked to fetch (µs).
+    asked_us: u64,
     /// The last time the sender was told that fetching goes on (µs).
     said_us: u64,
     /// What was fetched, until there is a leader to take it from.
     fetched: Option<(Message, Box<Fold>)>,
+}
+
+impl Receiving {
+    fn fetch(&self) -> Action {
+        Action::Fetch {
+            from: self.from_peer,
+            index: self.index,
+            term: self.term,
+            manifest: self.manifest.clone(),
+            message: self.message.clone(),
+        }
+    }
 }
 
 impl Snapshots {
@@ -145,6 +162,13 @@ impl Replica {
         }
         let led = self.raw.raft.leader_id;
         if let Some(receiving) = &mut self.snapshots.receiving
+            && receiving.fetched.is_none()
+            && now.mono_us.saturating_sub(receiving.asked_us) >= FETCH_AGAIN_US
+        {
+            receiving.asked_us = now.mono_us;
+            actions.push(receiving.fetch());
+        }
+        if let Some(receiving) = &mut self.snapshots.receiving
             && now.mono_us.saturating_sub(receiving.said_us) >= FETCHING_US
         {
             receiving.said_us = now.mono_us;
@@ -178,15 +202,19 @@ impl Replica {
         let mut sign = Message { from: m.from, to: m.to, term: m.term, ..Message::default() };
         sign.set_msg_type(MessageType::MsgHeartbeat);
         self.feed(sign)?;
-        let from = ReplicaId(m.from);
-        let said_us = now.mono_us;
-        match &mut self.snapshots.receiving {
-            Some(known) if (known.index, known.term) == (index, term) => known.from = from,
-            slot => *slot = Some(Receiving { from, index, term, said_us, fetched: None }),
-        }
-        let manifest = m.get_snapshot().data.clone();
-        let message = bytes.clone();
-        actions.push(Action::Fetch { from: from_peer, index, term, manifest, message });
+        let receiving = Receiving {
+            from: ReplicaId(m.from),
+            from_peer,
+            index,
+            term,
+            message: bytes.clone(),
+            manifest: m.get_snapshot().data.clone(),
+            asked_us: now.mono_us,
+            said_us: now.mono_us,
+            fetched: None,
+        };
+        actions.push(receiving.fetch());
+        self.snapshots.receiving = Some(receiving);
         Ok(())
     }
 

@@ -92,8 +92,9 @@ impl Replica {
         let last = self.raw.raft.raft_log.last_index();
         let is_caught_up = |id: &&ReplicaId| {
             **id == self.id
+                // After a snapshot consensus goes on probing until something new is written: that is close enough.
                 || self.raw.raft.prs().get(id.0).is_some_and(|progress| {
-                    progress.state == ProgressState::Replicate
+                    progress.state != ProgressState::Snapshot
                         && progress.matched + CAUGHT_UP_ENTRIES >= last
                         && self.contacts.is_live(**id, now)
                 })

@@ -1,0 +1,293 @@
+//! What goes wrong: each run draws its own menu, so that some runs have few kinds of fault and some have all.
+
+use super::dice::Dice;
+use super::network::Network;
+use super::world::{Event, World};
+use model::{PeerId, ReplicaId};
+use replica::{Input, Replica};
+use std::collections::BTreeSet;
+
+/// What may happen in this run.
+#[derive(Clone, Debug)]
+pub struct Menu {
+    pub peers: i32,
+    /// Peers in the ring so far, and the most there will be.
+    pub joined: i32,
+    joins: i32,
+    /// Bytes of the log kept in memory below the durable index.
+    pub log_bytes: usize,
+    loss_per_mille: u64,
+    double_per_mille: u64,
+    jitter_us: u64,
+    kinds: Vec<Fault>,
+    /// Replicas whose disk was wiped.
+    wiped: BTreeSet<ReplicaId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Crash,
+    PowerCut,
+    Cut,
+    Isolate,
+    Pause,
+    SlowDisk,
+    Wipe,
+    Clock,
+    HandOver,
+    Retarget,
+    FalseAlarm,
+}
+
+const ALL: [Fault; 11] = [
+    Fault::Crash,
+    Fault::PowerCut,
+    Fault::Cut,
+    Fault::Isolate,
+    Fault::Pause,
+    Fault::SlowDisk,
+    Fault::Wipe,
+    Fault::Clock,
+    Fault::HandOver,
+    Fault::Retarget,
+    Fault::FalseAlarm,
+];
+
+impl Menu {
+    pub fn draw(dice: &mut Dice) -> Self {
+        let peers = dice.range(3, 6) as i32;
+        let joins = match dice.range(0, 20) {
+            0 => 1,
+            1 | 2 => 2,
+            _ => peers,
+        };
+        let mut kinds: Vec<Fault> = ALL.into_iter().filter(|_| dice.chance(600)).collect();
+        kinds.push(Fault::Crash);
+        Self {
+            peers,
+            joined: 1,
+            joins,
+            log_bytes: *dice.pick(&[1 << 10, 8 << 10, 2 << 20]),
+            loss_per_mille: *dice.pick(&[0, 0, 10, 100]),
+            double_per_mille: *dice.pick(&[0, 20, 100]),
+            jitter_us: *dice.pick(&[0, 3_000, 60_000]),
+            kinds,
+            wiped: BTreeSet::new(),
+        }
+    }
+
+    pub fn apply(&self, network: &mut Network) {
+        network.loss_per_mille = self.loss_per_mille;
+        network.double_per_mille = self.double_per_mille;
+        network.jitter_us = self.jitter_us;
+    }
+}
+
+impl World {
+    /// One fault now, and the next one later; growth comes first.
+    pub(super) fn fault(&mut self) -> Result<(), String> {
+        if self.healing {
+            return Ok(());
+        }
+        let next = self.dice.range(30_000, 900_000);
+        self.after(next, Event::Fault);
+        if self.menu.joined < self.menu.joins && self.dice.chance(500) {
+            self.menu.joined += 1;
+            self.retarget();
+            return Ok(());
+        }
+        let kind = *self.dice.pick(&self.menu.kinds.clone());
+        let peer = self.dice.range(1, self.menu.peers as u64 + 1) as i32;
+        match kind {
+            Fault::Crash => self.crash(peer),
+            Fault::PowerCut if self.dice.chance(300) => {
+                (1..=self.menu.peers).for_each(|p| self.crash(p))
+            }
+            Fault::PowerCut => {}
+            Fault::Cut => {
+                let other = self.dice.range(1, self.menu.peers as u64 + 1) as i32;
+                self.cut(peer, other);
+            }
+            Fault::Isolate => {
+                for other in 1..=self.menu.peers {
+                    self.cut(peer, other);
+                    self.cut(other, peer);
+                }
+            }
+            Fault::Pause => {
+                let until = self.now_us() + self.dice.range(50_000, 3_000_000);
+                self.note(format_args!("p{peer} stops until {until}"));
+                self.peer(peer).paused_until_us = until;
+            }
+            Fault::SlowDisk => {
+                let slow_us =
+                    if self.dice.chance(400) { 0 } else { self.dice.range(10_000, 300_000) };
+                self.peer(peer).slow_us = slow_us;
+            }
+            Fault::Wipe => self.wipe(peer),
+            Fault::Clock => {
+                let ahead = self.dice.range(0, 60_000) as i64 - 30_000;
+                let ahead = if self.dice.chance(400) { 0 } else { ahead };
+                self.note(format_args!("p{peer} has its clock ahead by {ahead} ms"));
+                self.peer(peer).wall_ahead_ms = ahead;
+            }
+            Fault::HandOver => {
+                if let Some(leader) = self.leader() {
+                    self.note(format_args!("p{leader} hands over"));
+                    self.input(leader, Input::HandOver)?;
+                }
+            }
+            Fault::Retarget => self.retarget(),
+            Fault::FalseAlarm => {
+                let other = self.dice.range(1, self.menu.peers as u64 + 1) as i32;
+                let life = self.peers[&peer].life_number();
+                self.after(0, Event::Lost { peer, life, other });
+            }
+        }
+        Ok(())
+    }
+
+    fn crash(&mut self, id: i32) {
+        if !self.peers[&id].is_up() {
+            return;
+        }
+        self.crashes += 1;
+        let unsynced = self.peers[&id].disk.unsynced() as u64;
+        let kept = self.dice.range(0, unsynced + 1) as usize;
+        self.note(format_args!(
+            "p{id} dies, {kept} of {unsynced} unsynced writes happen to be kept"
+        ));
+        let peer = self.peer(id);
+        peer.disk.cut(kept);
+        peer.end();
+        let life = peer.life_number();
+        let down = self.dice.range(50_000, 2_500_000);
+        self.after(down, Event::Start { peer: id, life });
+        if self.dice.chance(800) {
+            for other in 1..=self.menu.peers {
+                let life = self.peers[&other].life_number();
+                if other != id && self.network.hears(id, other) {
+                    let delay = self.dice.range(50, 3_000);
+                    self.after(delay, Event::Lost { peer: other, life, other: id });
+                }
+            }
+        }
+    }
+
+    fn cut(&mut self, from: i32, to: i32) {
+        if from == to {
+            return;
+        }
+        let lasts = self.dice.range(50_000, 2_500_000);
+        self.note(format_args!("p{to} does not hear p{from} for {lasts} us"));
+        self.network.cut(from, to);
+        self.after(lasts, Event::Join { from, to });
+    }
+
+    /// A disk is replaced by an empty one: allowed for one voter of three at a time, and for learners.
+    fn wipe(&mut self, id: i32) {
+        let Some(newest) = self.newest() else { return };
+        let configuration = newest.fold().configuration().clone();
+        let Some(mine) = self.peers[&id].replica.as_ref().map(Replica::id) else { return };
+        let healing = configuration.members.keys().any(|id| self.menu.wiped.contains(id));
+        let sole = configuration.voters().len() < 3 && !configuration.is_learner(mine);
+        if !self.peers[&id].is_up() || configuration.is_joint() || healing || sole {
+            return;
+        }
+        self.note(format_args!("p{id} loses its disk and {mine}"));
+        self.crashes += 1;
+        self.menu.wiped.insert(mine);
+        let peer = self.peer(id);
+        peer.disk = super::disk::Disk::default();
+        peer.end();
+        let life = peer.life_number();
+        let down = self.dice.range(1_500_000, 3_000_000);
+        self.after(down, Event::Start { peer: id, life });
+    }
+
+    /// The ring moves: a new epoch, other peers or another owner.
+    fn retarget(&mut self) {
+        let mut peers: Vec<PeerId> = (1..=self.menu.joined).map(PeerId).collect();
+        self.dice.shuffle(&mut peers);
+        peers.truncate(3);
+        self.target = (self.target.0 + 1, peers);
+        self.note(format_args!("the target is {:?}", self.target.clone()));
+        for peer in 1..=self.menu.peers {
+            let life = self.peers[&peer].life_number();
+            let delay = self.dice.range(0, 60_000);
+            self.after(delay, Event::Target { peer, life });
+        }
+    }
+
+    /// No faults from here on.
+    pub(super) fn calm_down(&mut self) -> Result<(), String> {
+        self.note(format_args!("no faults from here on"));
+        self.network.heal();
+        self.menu.joined = self.menu.joins;
+        for peer in self.peers.values_mut() {
+            (peer.paused_until_us, peer.slow_us, peer.wall_ahead_ms) = (0, 0, 0);
+        }
+        self.retarget();
+        Ok(())
+    }
+
+    pub(super) fn leader(&self) -> Option<i32> {
+        let leads = |peer: &&super::driver::Peer| {
+            peer.replica.as_ref().is_some_and(|replica| replica.is_leading())
+        };
+        let term = |peer: &&super::driver::Peer| peer.replica.as_ref().map(|r| r.status().term);
+        self.peers.values().filter(leads).max_by_key(term).map(|peer| peer.id)
+    }
+
+    /// The replica that has applied most.
+    fn newest(&self) -> Option<&Replica> {
+        let replicas = self.peers.values().filter_map(|peer| peer.replica.as_ref());
+        replicas.max_by_key(|replica| replica.fold().index())
+    }
+
+    /// What is still missing for health; nothing if the group is whole and idle.
+    pub(super) fn is_healthy(&self) -> Result<(), String> {
+        let leader = self.leader().ok_or("nobody leads")?;
+        let first = self.peers[&leader].replica.as_ref().ok_or("the leader is gone")?;
+        let status = first.status();
+        let (target, mut voters) = (&self.target.1, status.voters.clone());
+        let mut wanted = target.clone();
+        (voters.sort(), wanted.sort());
+        if status.joint {
+            return Err(format!("p{leader} is in a joint state"));
+        }
+        if target.len() >= 3 && (voters != wanted || !status.learners.is_empty()) {
+            return Err(format!("{voters:?} vote, {:?} learn, target {wanted:?}", status.learners));
+        }
+        if target.len() >= 3 && target[0] != PeerId(leader) {
+            return Err(format!("p{leader} leads, not the owner of {target:?}"));
+        }
+        if target.len() == 2 && (voters.len() != 1 || status.learners.len() != 1) {
+            return Err(format!("two peers are {voters:?} and {:?}", status.learners));
+        }
+        self.clients.is_done()?;
+        let whole = (first.fold().index(), first.fold().digest());
+        for (id, peer) in &self.peers {
+            let Some(replica) = &peer.replica else {
+                if target.contains(&PeerId(*id)) {
+                    return Err(format!("p{id} has no replica"));
+                }
+                continue;
+            };
+            if !target.contains(&PeerId(*id)) {
+                return Err(format!("p{id} still has {}", replica.id()));
+            }
+            if (replica.fold().index(), replica.fold().digest()) != whole {
+                return Err(format!(
+                    "p{id} is at {}, p{leader} at {}",
+                    replica.fold().index(),
+                    whole.0
+                ));
+            }
+            if let Some((request, _)) = peer.asked.iter().next() {
+                return Err(format!("p{id} has not answered {request}"));
+            }
+        }
+        Ok(())
+    }
+}
