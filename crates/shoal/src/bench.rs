@@ -240,11 +240,15 @@ fn check(door: &Door, before: &Tally, acknowledged: u64) -> anyhow::Result<()> {
     let expected =
         Tally { offsets: before.offsets + acknowledged, counted: before.counted + acknowledged };
     loop {
-        let found = Tally::read(door)?;
-        if found == expected {
-            return Ok(());
-        }
-        let late = found.counted < expected.counted && started.elapsed() < SETTLE;
+        let in_time = started.elapsed() < SETTLE;
+        let found = match Tally::read(door) {
+            Ok(found) if found == expected => return Ok(()),
+            Ok(found) => found,
+            // A leader may just be changing.
+            Err(_) if in_time => *before,
+            Err(error) => return Err(error),
+        };
+        let late = found.counted < expected.counted && in_time;
         if !late {
             let offsets = found.offsets.saturating_sub(before.offsets);
             let counted = found.counted.saturating_sub(before.counted);

@@ -102,7 +102,7 @@ async fn story(args: &Args) -> anyhow::Result<ExitCode> {
         show::print(&format!("The peers stay up. Ctrl-C stops everything{}.", home.fate()));
         stop.await;
     }
-    show::print(&format!("Stopping{}.", home.fate()));
+    show::print(&format!("This stops everything{}.", home.fate()));
     home.down().await?;
     match played? {
         Some(verdict) if verdict.is_equal() => Ok(ExitCode::SUCCESS),

@@ -70,10 +70,10 @@ impl Home {
         self.testnet.peers().iter().map(|peer| peer.http.clone()).collect()
     }
 
-    /// What becomes of the folder.
+    /// What becomes of the folder, behind "stops everything".
     pub(super) fn fate(&self) -> String {
         match self.keep {
-            true => format!("; {} stays", self.testnet.folder().display()),
+            true => format!(" and keeps {}", self.testnet.folder().display()),
             false => format!(" and removes {}", self.testnet.folder().display()),
         }
     }
