@@ -6,7 +6,8 @@
 //!
 //! Two lanes: `ahead` follows the end of the partition; a bucket that fell out of it (its task was elsewhere, or
 //! slow) is served by `behind`, computed again from older segments, until it meets `ahead`. A lane that is full
-//! waits for its slowest bucket, but no longer than [`LAGGARD_MS`].
+//! waits for its slowest bucket, but no longer than [`LAGGARD_MS`]. Items are kept only for buckets whose tasks ask
+//! here: a peer that runs a third of the tasks holds a third of the items.
 
 mod lane;
 mod sink;
@@ -20,7 +21,7 @@ use model::{Batch, PartitionId};
 use std::sync::Arc;
 
 /// Bytes of items that a lane holds for buckets that have not asked for them yet.
-pub(crate) const LANE_BYTES_MAX: usize = 2 << 20;
+pub(crate) const LANE_BYTES_MAX: usize = 1 << 20;
 /// A bucket that has not asked for so long is not waited for.
 const LAGGARD_MS: u64 = 2_000;
 
@@ -31,6 +32,9 @@ pub struct Exchange {
     ahead: Lane,
     behind: Option<Lane>,
     asked: Vec<Asked>,
+    born_ms: u64,
+    /// The last time that was said.
+    now_ms: u64,
     sink: Sink,
 }
 
@@ -64,6 +68,8 @@ impl Exchange {
             ahead: Lane::starting(0),
             behind: None,
             asked: vec![Asked { from: None, at_ms: now_ms }; buckets],
+            born_ms: now_ms,
+            now_ms,
             sink: Sink::new(code, source_index, source.partition),
         }
     }
@@ -88,9 +94,10 @@ impl Exchange {
         from: i64,
         bytes_max: usize,
     ) -> Result<Chunk, Miss> {
+        self.now_ms = now_ms;
         self.asked[bucket as usize] = Asked { from: Some(from), at_ms: now_ms };
-        self.drop_passed(now_ms);
-        if let Some(lane) = self.lane_with(from) {
+        self.drop_passed();
+        if let Some(lane) = self.lane_with(bucket, from) {
             let (to, time_ms, pieces) = lane.pieces(bucket, from, bytes_max);
             let watermark_ms = self.sink.watermark(time_ms);
             return Ok(Chunk { source: self.source, from, to, watermark_ms, pieces });
@@ -101,19 +108,26 @@ impl Exchange {
                 self.behind = Some(old);
             }
         }
-        if from != self.ahead.needs {
-            self.prepare_behind(now_ms, from);
-        }
-        let lane = match &mut self.behind {
-            Some(lane) if from != self.ahead.needs => lane,
-            _ => &mut self.ahead,
+        let lane = if from == self.ahead.needs {
+            &mut self.ahead
+        } else {
+            let needed = |lane: &Lane| {
+                self.asked.iter().enumerate().any(|(bucket, asked)| {
+                    let is_at = |at| at <= lane.needs && !self.ahead.serves(bucket as u32, at);
+                    asked.is_recent(now_ms) && asked.from.is_some_and(is_at)
+                })
+            };
+            // A lane that passed `from` without this bucket's items begins again there, with them; one that has
+            // not come so far is waited for, if somebody drives it.
+            let comes = |lane: &Lane| lane.needs == from || (lane.needs < from && needed(lane));
+            let kept = self.behind.take().filter(|lane| lane.start() <= from && comes(lane));
+            self.behind.insert(kept.unwrap_or_else(|| Lane::starting(from)))
         };
         let start = lane.start();
         // Buckets of the other lane are not waited for; those that never asked would begin at the start.
-        let awaited = |asked: &&Asked| now_ms.saturating_sub(asked.at_ms) < LAGGARD_MS;
-        let slowest = self.asked.iter().filter(awaited).map(|asked| asked.from.unwrap_or(start));
-        let slowest = slowest.filter(|at| *at >= start).min().unwrap_or(from);
-        let room = lane.needs == from && lane.make_room(slowest);
+        let recent = self.asked.iter().filter(|asked| asked.is_recent(now_ms));
+        let slowest = recent.map(|asked| asked.from.unwrap_or(start)).filter(|at| *at >= start);
+        let room = lane.needs == from && lane.make_room(slowest.min().unwrap_or(from));
         if room { Err(Miss { feed_from: from }) } else { Ok(Chunk::nothing(self.source, from)) }
     }
 
@@ -122,13 +136,19 @@ impl Exchange {
     ///
     /// Feeds that no lane waits for are ignored. `batches` should be 1 MiB or so together.
     pub fn feed(&mut self, from: i64, batches: &[Batch], below: i64) {
-        let lane = if self.ahead.needs == from {
-            &mut self.ahead
+        let is_young = self.now_ms.saturating_sub(self.born_ms) < LAGGARD_MS;
+        let (lane, wanted): (_, Vec<bool>) = if self.ahead.needs == from {
+            let start = self.ahead.start();
+            // Whoever was last seen in this lane comes back to it, however long the partition was quiet.
+            let wants = |asked: &Asked| asked.from.map_or(is_young, |at| at >= start);
+            (&mut self.ahead, self.asked.iter().map(wants).collect())
         } else if let Some(lane) = self.behind.as_mut().filter(|lane| lane.needs == from) {
-            lane
+            let wants = |asked: &Asked| asked.from.is_some() && asked.is_recent(self.now_ms);
+            (lane, self.asked.iter().map(wants).collect())
         } else {
             return;
         };
+        self.sink.want(wanted);
         for batch in batches {
             if batch.next_offset() > lane.needs && batch.base_offset() < below {
                 self.sink.batch(batch, lane, below);
@@ -138,35 +158,41 @@ impl Exchange {
         self.sink.finish(lane, end);
     }
 
-    fn lane_with(&self, from: i64) -> Option<&Lane> {
-        [Some(&self.ahead), self.behind.as_ref()].into_iter().flatten().find(|lane| lane.has(from))
+    fn lane_with(&self, bucket: u32, from: i64) -> Option<&Lane> {
+        let lanes = [Some(&self.ahead), self.behind.as_ref()];
+        lanes.into_iter().flatten().find(|lane| lane.serves(bucket, from))
     }
 
-    /// Sees that there is a lane for a position below `ahead`: the one there is, or one that starts there.
-    fn prepare_behind(&mut self, now_ms: u64, from: i64) {
-        let used = |lane: &Lane| {
-            self.asked.iter().any(|asked| {
-                now_ms.saturating_sub(asked.at_ms) < LAGGARD_MS
-                    && asked.from.is_some_and(|at| at <= lane.needs)
-            })
-        };
-        let kept = self.behind.take().filter(|lane| lane.start() <= from && used(lane));
-        self.behind = Some(kept.unwrap_or_else(|| Lane::starting(from)));
-    }
-
-    /// When every bucket asks regularly, what all have passed is not kept, and a lane that none needs ends.
-    fn drop_passed(&mut self, now_ms: u64) {
-        let current = |asked: &Asked| now_ms.saturating_sub(asked.at_ms) < LAGGARD_MS;
-        let mut slowest = i64::MAX;
-        for asked in &self.asked {
-            match asked.from.filter(|_| current(asked)) {
-                Some(from) => slowest = slowest.min(from),
-                None => return,
-            }
+    /// What everybody in `ahead` has passed is not kept, and a lane that nobody needs ends.
+    fn drop_passed(&mut self) {
+        if self.now_ms.saturating_sub(self.born_ms) < LAGGARD_MS {
+            return;
         }
-        self.ahead.drop_below(slowest);
-        if slowest >= self.ahead.start() {
+        let start = self.ahead.start();
+        let places = || self.asked.iter().filter_map(|asked| asked.from);
+        if let Some(slowest) = places().filter(|at| *at >= start).min() {
+            self.ahead.drop_below(slowest);
+        }
+        let recent = self.asked.iter().filter(|asked| asked.is_recent(self.now_ms));
+        let served = |at: i64| at >= self.ahead.start();
+        if recent.filter_map(|asked| asked.from).all(served) && self.serves_all() {
             self.behind = None;
         }
+    }
+
+    /// Whether nobody in `ahead`'s range needs `behind` for items that `ahead` left out.
+    fn serves_all(&self) -> bool {
+        self.asked.iter().enumerate().all(|(bucket, asked)| {
+            !asked.is_recent(self.now_ms)
+                || asked
+                    .from
+                    .is_none_or(|at| !self.ahead.has(at) || self.ahead.serves(bucket as u32, at))
+        })
+    }
+}
+
+impl Asked {
+    fn is_recent(&self, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.at_ms) < LAGGARD_MS
     }
 }

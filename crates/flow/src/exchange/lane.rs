@@ -3,6 +3,7 @@
 use crate::chunk::Piece;
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// The blocks [start, needs).
 #[derive(Debug)]
@@ -23,11 +24,17 @@ pub(super) struct Block {
     pub(super) bytes: Bytes,
     /// Where each bucket's items end in `bytes`.
     pub(super) ends: Vec<u32>,
+    /// The buckets whose items are kept.
+    pub(super) wanted: Arc<[bool]>,
 }
 
 impl Block {
     fn size(&self) -> usize {
         self.bytes.len() + size_of::<Self>() + 4 * self.ends.len()
+    }
+
+    fn keeps(&self, bucket: u32) -> bool {
+        self.wanted[bucket as usize]
     }
 
     fn piece(&self, bucket: usize) -> Option<Piece> {
@@ -59,6 +66,12 @@ impl Lane {
         self.start() <= from && from < self.needs
     }
 
+    /// Whether the offset `from` is computed with this bucket's items.
+    pub(super) fn serves(&self, bucket: u32, from: i64) -> bool {
+        let at = self.blocks.partition_point(|block| block.to <= from);
+        self.blocks.get(at).is_some_and(|block| block.from <= from && block.keeps(bucket))
+    }
+
     pub(super) fn push(&mut self, block: Block) {
         assert_eq!(block.from, self.needs, "blocks follow each other without a gap");
         self.needs = block.to;
@@ -66,7 +79,7 @@ impl Lane {
         self.blocks.push_back(block);
     }
 
-    /// End, greatest event time and items from `from` on; the lane must have `from`.
+    /// End, greatest event time and items from `from` on; the lane must serve `from`.
     pub(super) fn pieces(
         &self,
         bucket: u32,
@@ -79,7 +92,7 @@ impl Lane {
         for block in self.blocks.range(first..) {
             let piece = block.piece(bucket as usize);
             let more = piece.as_ref().map_or(0, |piece| piece.bytes.len());
-            if to > from && size + more > bytes_max {
+            if !block.keeps(bucket) || (to > from && size + more > bytes_max) {
                 break;
             }
             size += more;

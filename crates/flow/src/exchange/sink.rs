@@ -30,6 +30,8 @@ pub(crate) struct Sink {
     source_index: usize,
     partition: u32,
     buckets: Vec<Vec<u8>>,
+    /// The buckets whose items are kept.
+    wanted: Arc<[bool]>,
     /// Scratch for the item being made: its key and its value.
     pub(crate) key: Vec<u8>,
     pub(crate) value: Vec<u8>,
@@ -57,6 +59,7 @@ impl Sink {
             code,
             source_index,
             partition,
+            wanted: vec![true; buckets.len()].into(),
             buckets,
             key: Vec::new(),
             value: Vec::new(),
@@ -67,6 +70,13 @@ impl Sink {
             base_time_ms: None,
             time_ms: i64::MIN,
             offset: 0,
+        }
+    }
+
+    /// From now on, keeps the items of these buckets only.
+    pub(super) fn want(&mut self, wanted: Vec<bool>) {
+        if self.wanted[..] != wanted[..] {
+            self.wanted = wanted.into();
         }
     }
 
@@ -189,6 +199,9 @@ impl Sink {
     /// An event that failed has no bucket of its own: its place decides.
     fn fail(&mut self, event: &Event, failure: &Failure) {
         let bucket = self.bucket_of_place(event.offset);
+        if !self.wanted[bucket as usize] {
+            return;
+        }
         let items = &mut self.buckets[bucket as usize];
         let before = items.len();
         let item = Item {
@@ -226,6 +239,7 @@ impl Sink {
             time_ms: std::mem::replace(&mut self.time_ms, i64::MIN),
             bytes: Bytes::from(bytes),
             ends,
+            wanted: Arc::clone(&self.wanted),
         });
         self.block_bytes = 0;
     }
