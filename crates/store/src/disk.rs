@@ -5,6 +5,9 @@
 
 mod real;
 
+#[cfg(test)]
+mod tests;
+
 pub use real::RealDisk;
 
 use std::io;
@@ -21,7 +24,7 @@ pub trait Disk: Send + Sync + 'static {
     fn remove(&self, path: &str) -> io::Result<()>;
     /// Makes a folder and those above it, and makes them last. Succeeds if it exists.
     fn make_dir(&self, path: &str) -> io::Result<()>;
-    /// Removes a folder with all that is in it. Succeeds if there is none.
+    /// Removes a folder with all that is in it, for good. Succeeds if there is none.
     fn remove_dir(&self, path: &str) -> io::Result<()>;
     /// The names in a folder, sorted; empty if there is no such folder.
     fn list(&self, path: &str) -> io::Result<Vec<String>>;

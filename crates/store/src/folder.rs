@@ -59,11 +59,7 @@ impl Folder {
             check_ours(path)?;
         }
         let lock = lock(path)?;
-        let head = match fs::read_to_string(path.join(HEAD)) {
-            Ok(text) => Some(Head::parse(&text)?),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(e) => return Err(Error::io("read the head of the data folder", e)),
-        };
+        let head = read(&path.join(HEAD))?.map(|text| Head::parse(&text)).transpose()?;
         Ok(Self { path: path.into(), head, _lock: lock })
     }
 
@@ -99,27 +95,21 @@ impl Folder {
 
     /// The peer's key; `fresh` becomes it if there is none yet.
     pub fn key_or_init(&self, fresh: [u8; 32]) -> Result<[u8; 32], Error> {
-        match fs::read_to_string(self.path.join(KEY)) {
-            Ok(text) => head::from_hex(text.trim_end())
+        if let Some(text) = read(&self.path.join(KEY))? {
+            return head::from_hex(text.trim_end())
                 .and_then(|bytes| bytes.try_into().ok())
-                .ok_or_else(|| Error::Rot("the file `key` is not a key".into())),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                self.replace(KEY, format!("{}\n", head::to_hex(&fresh)).as_bytes())?;
-                Ok(fresh)
-            }
-            Err(e) => Err(Error::io("read the peer's key", e)),
+                .ok_or_else(|| Error::Rot("the file `key` is not a key".into()));
         }
+        self.replace(KEY, format!("{}\n", head::to_hex(&fresh)).as_bytes())?;
+        Ok(fresh)
     }
 
     /// Counts this start of the process, on disk; the first is 1.
     pub fn bump_incarnation(&self) -> Result<u64, Error> {
-        let last = match fs::read_to_string(self.path.join(INCARNATION)) {
-            Ok(text) => text
-                .trim_end()
-                .parse::<u64>()
-                .map_err(|_| Error::Rot("the file `incarnation` is not a number".into()))?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => 0,
-            Err(e) => return Err(Error::io("read the incarnation", e)),
+        let rot = |_| Error::Rot("the file `incarnation` is not a number".into());
+        let last: u64 = match read(&self.path.join(INCARNATION))? {
+            Some(text) => text.trim_end().parse().map_err(rot)?,
+            None => 0,
         };
         let next = last + 1;
         self.replace(INCARNATION, format!("{next}\n").as_bytes())?;
@@ -140,6 +130,13 @@ impl Folder {
         }
     }
 
+    /// Free and total bytes of the file system the folder is on.
+    pub fn space(&self) -> Result<(u64, u64), Error> {
+        let space = rustix::fs::statvfs(&self.path)
+            .map_err(|e| Error::io("ask for free space", e.into()))?;
+        Ok((space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize))
+    }
+
     /// Replaces a file in one step, readable by its owner only.
     fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
         let to = self.path.join(name);
@@ -153,6 +150,15 @@ impl Folder {
             fs::File::open(&self.path)?.sync_all()
         })();
         replaced.map_err(|source| Error::Unwritable { path: to, source })
+    }
+}
+
+/// A small file as text; bytes that are not text fail where the text is understood.
+fn read(path: &Path) -> Result<Option<String>, Error> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(Error::io(format!("read {}", path.display()), e)),
     }
 }
 

@@ -1,14 +1,42 @@
 //! Segments: the lasting copy of event bytes, a chain of files for each partition.
+//!
+//! `segments/<stream, 32 hex digits>/<partition>/<base offset, 20 digits>.seg`: frames of one batch each. Named by id
+//! only, so no name of a person's reaches the file system. Boundaries depend on the batches alone: all replicas of a
+//! partition have the same files.
+//!
+//! Promises that every batch it returns is the one that was appended: what has changed on the disk is
+//! [`Error::Rot`]. Written without sync until [`Segments::sync`]; after one of these has failed, all fail. Reads
+//! run beside appends. Never decides what is kept how long, and never knows what is committed: readers bring the
+//! bound.
 
-use crate::{Disk, Error};
-use bytes::Bytes;
-use model::{Batch, PartitionId};
-use std::sync::Arc;
+mod append;
+mod chain;
+mod frame;
+mod handles;
+mod import;
+mod index;
+mod look;
+mod tail;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use crate::Error;
+use crate::disk::Disk;
+use chain::{Chain, Chains, State};
+use handles::Handles;
+use model::{PartitionId, StreamId};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+const FOLDER: &str = "segments";
 
 /// Sizes of segments.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// A file is closed once it has this many bytes.
+    /// A file is closed once it has this many bytes. The same on all peers.
     pub segment_bytes: u64,
     /// Newest bytes of one partition that are kept in memory.
     pub tail_bytes: usize,
@@ -33,100 +61,185 @@ impl Default for Limits {
 pub struct SegmentFile {
     pub base: i64,
     pub bytes: u64,
+    /// The offset after its last batch.
     pub next_offset: i64,
 }
 
 /// All partitions of a peer. Share it in an `Arc`: reads and appends lock only their own partition.
 pub struct Segments {
     disk: Arc<dyn Disk>,
+    limits: Limits,
+    handles: Handles,
+    chains: RwLock<Chains>,
+    /// Partitions that have something to sync.
+    dirty: Mutex<BTreeSet<PartitionId>>,
+    /// Frames that are being put together for one write.
+    buffer: Mutex<Vec<u8>>,
+    tails: AtomicUsize,
+    clock: AtomicU64,
+    failed: Mutex<Option<String>>,
 }
 
-type Unwritten<T> = Result<T, Error>;
-
 impl Segments {
-    pub fn open(disk: Arc<dyn Disk>, _limits: Limits) -> Result<Self, Error> {
-        Ok(Self { disk })
+    /// Opens the segments of a disk; a partition's folder is read when it is first used.
+    pub fn open(disk: Arc<dyn Disk>, limits: Limits) -> Result<Self, Error> {
+        disk.make_dir(FOLDER).map_err(|e| Error::io("make the segments' folder", e))?;
+        Ok(Self {
+            handles: Handles::new(disk.clone(), limits.open_files),
+            disk,
+            limits,
+            chains: RwLock::default(),
+            dirty: Mutex::default(),
+            buffer: Mutex::default(),
+            tails: AtomicUsize::new(0),
+            clock: AtomicU64::new(0),
+            failed: Mutex::default(),
+        })
     }
-    fn unwritten<T>(&self) -> Unwritten<T> {
-        Err(Error::Misuse(format!("not written yet {:?}", self.disk.list(""))))
+
+    /// All partitions that have a folder.
+    pub fn partitions(&self) -> Result<Vec<PartitionId>, Error> {
+        let list = |path: &str| self.disk.list(path).map_err(|e| Error::io("list segments", e));
+        let mut partitions = Vec::new();
+        for stream in list(FOLDER)? {
+            let Ok(id) = u128::from_str_radix(&stream, 16) else { continue };
+            for partition in list(&format!("{FOLDER}/{stream}"))? {
+                if let Ok(partition) = partition.parse() {
+                    partitions.push(PartitionId { stream: StreamId(id), partition });
+                }
+            }
+        }
+        Ok(partitions)
     }
-    pub fn append(&self, _partition: PartitionId, _batch: &Batch) -> Result<(), Error> {
-        self.unwritten()
+
+    /// Cuts a partition at `next_offset`: called at start, with what the saved fold says, before the log is applied
+    /// again. (The first append after a start does the same with its batch's offset.)
+    ///
+    /// Fails if the partition does not reach so far: the bytes are lost or damaged, and the replica is in doubt.
+    pub fn truncate_to(&self, partition: PartitionId, next_offset: i64) -> Result<(), Error> {
+        let chain = self.chain(partition);
+        let mut state = self.lock(&chain)?;
+        state.truncate(partition, next_offset, &*self.disk, &self.handles)?;
+        self.count_tail(&chain, &state);
+        if state.dirty || state.names_dirty {
+            self.lock_dirty().insert(partition);
+        }
+        Ok(())
     }
-    pub fn append_many(&self, _partition: PartitionId, _batches: &[Batch]) -> Result<(), Error> {
-        self.unwritten()
+
+    /// Removes the segments whose batches all lie below `offset`; the newest stays.
+    pub fn trim(&self, partition: PartitionId, offset: i64) -> Result<(), Error> {
+        let chain = self.chain(partition);
+        let mut state = self.lock(&chain)?;
+        while state.pieces.len() > 1 && state.pieces[1].base <= offset {
+            let piece = state.pieces.remove(0);
+            chain::remove(partition, piece.base, &*self.disk, &self.handles)
+                .map_err(|e| Error::io(format!("trim {partition:?}"), e))?;
+            state.unsynced.retain(|base| *base != piece.base);
+            state.names_dirty = true;
+            self.lock_dirty().insert(partition);
+        }
+        Ok(())
     }
-    /// Whole batches from the one that contains `from`, all below `below`; at least one if there is one.
-    pub fn read(
-        &self,
-        _partition: PartitionId,
-        _from: i64,
-        _below: i64,
-        _bytes_max: usize,
-    ) -> Result<Vec<Batch>, Error> {
-        self.unwritten()
+
+    /// Removes a partition for good.
+    pub fn remove(&self, partition: PartitionId) -> Result<(), Error> {
+        let chain = self.chain(partition);
+        let mut state = chain.lock_unread();
+        *state = State::default();
+        self.count_tail(&chain, &state);
+        self.lock_dirty().remove(&partition);
+        self.handles.close_all(partition);
+        self.disk
+            .remove_dir(&folder(partition))
+            .map_err(|e| Error::io(format!("remove {partition:?}"), e))?;
+        self.chains.write().unwrap_or_else(PoisonError::into_inner).remove(&partition);
+        Ok(())
     }
-    pub fn truncate_to(&self, _partition: PartitionId, _next_offset: i64) -> Result<(), Error> {
-        self.unwritten()
-    }
-    pub fn sync(&self, _partitions: &[PartitionId]) -> Result<(), Error> {
-        self.unwritten()
-    }
+
+    /// The partitions that have changed since they were last synced.
     pub fn dirty(&self) -> Vec<PartitionId> {
-        Vec::new()
+        self.lock_dirty().iter().copied().collect()
     }
-    pub fn trim(&self, _partition: PartitionId, _offset: i64) -> Result<(), Error> {
-        self.unwritten()
+
+    /// Makes all appends to these partitions last. Appends may go on meanwhile.
+    ///
+    /// After the first failure it fails for ever: what the disk has lost is not known.
+    pub fn sync(&self, partitions: &[PartitionId]) -> Result<(), Error> {
+        // Held throughout: an error is told to one caller only, so no other sync may take itself for good.
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = &*failed {
+            return Err(Error::Fenced(why.clone()));
+        }
+        for partition in partitions {
+            if let Err(e) = self.sync_one(*partition) {
+                *failed = Some(e.to_string());
+                return Err(e);
+            }
+        }
+        Ok(())
     }
-    pub fn start_offset(&self, _partition: PartitionId) -> Result<i64, Error> {
-        self.unwritten()
+
+    fn sync_one(&self, partition: PartitionId) -> Result<(), Error> {
+        let doing = |e| Error::io(format!("sync the segments of {partition:?}"), e);
+        let chain = self.chain(partition);
+        let mut state = self.lock(&chain)?;
+        self.lock_dirty().remove(&partition);
+        let mut bases = std::mem::take(&mut state.unsynced);
+        let names_dirty = std::mem::take(&mut state.names_dirty);
+        if std::mem::take(&mut state.dirty)
+            && let Some(last) = state.pieces.last()
+        {
+            bases.push(last.base);
+            self.save_index(partition, last.base, &mut state.index).map_err(doing)?;
+        }
+        drop(state);
+        for base in bases {
+            let open = match self.handles.get(partition, base) {
+                // Trimmed meanwhile.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                open => open.map_err(doing)?,
+            };
+            open.file.sync().map_err(doing)?;
+        }
+        if names_dirty {
+            self.disk.sync_dir(&folder(partition)).map_err(doing)?;
+        }
+        Ok(())
     }
-    pub fn next_offset(&self, _partition: PartitionId) -> Result<i64, Error> {
-        self.unwritten()
+
+    fn chain(&self, partition: PartitionId) -> Arc<Chain> {
+        let chains = self.chains.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(chain) = chains.get(&partition) {
+            return chain.clone();
+        }
+        drop(chains);
+        let mut chains = self.chains.write().unwrap_or_else(PoisonError::into_inner);
+        chains.entry(partition).or_insert_with(|| Arc::new(Chain::new(partition))).clone()
     }
-    /// The first event at or after `time_ms`: its offset and time.
-    pub fn position_by_time(
-        &self,
-        _partition: PartitionId,
-        _time_ms: i64,
-    ) -> Result<Option<(i64, i64)>, Error> {
-        self.unwritten()
+
+    fn lock<'a>(&self, chain: &'a Chain) -> Result<MutexGuard<'a, State>, Error> {
+        chain.lock(&*self.disk, &self.handles)
     }
-    pub fn files(&self, _partition: PartitionId) -> Result<Vec<SegmentFile>, Error> {
-        self.unwritten()
+
+    fn lock_dirty(&self) -> MutexGuard<'_, BTreeSet<PartitionId>> {
+        self.dirty.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    pub fn read_file(
-        &self,
-        _partition: PartitionId,
-        _base: i64,
-        _at: u64,
-        _len: usize,
-    ) -> Result<Bytes, Error> {
-        self.unwritten()
+
+    /// Takes note of how large a partition's tail is now.
+    fn count_tail(&self, chain: &Chain, state: &State) {
+        let now = state.tail.bytes();
+        let before = chain.tail_bytes.swap(now, Ordering::Relaxed);
+        // Both under the chain's lock, so the sum is right whenever no append is under way.
+        self.tails.fetch_add(now, Ordering::Relaxed);
+        self.tails.fetch_sub(before, Ordering::Relaxed);
     }
-    /// Opens a file that is being fetched and returns how many of its bytes are here already.
-    pub fn import_begin(&self, _partition: PartitionId, _file: SegmentFile) -> Result<u64, Error> {
-        self.unwritten()
-    }
-    /// Adds bytes to a file that is being fetched; `at` must be its present length.
-    pub fn import_write(
-        &self,
-        _partition: PartitionId,
-        _base: i64,
-        _at: u64,
-        _bytes: &[u8],
-    ) -> Result<(), Error> {
-        self.unwritten()
-    }
-    /// Checks and syncs the fetched files and puts them in the place of all that the partition had.
-    pub fn import_install(
-        &self,
-        _partition: PartitionId,
-        _files: &[SegmentFile],
-    ) -> Result<(), Error> {
-        self.unwritten()
-    }
-    pub fn remove(&self, _partition: PartitionId) -> Result<(), Error> {
-        self.unwritten()
-    }
+}
+
+fn folder(partition: PartitionId) -> String {
+    format!("{FOLDER}/{}/{}", partition.stream, partition.partition)
+}
+
+fn path(partition: PartitionId, base: i64, kind: &str) -> String {
+    format!("{}/{base:020}.{kind}", folder(partition))
 }

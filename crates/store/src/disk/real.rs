@@ -65,10 +65,12 @@ impl Disk for RealDisk {
     }
 
     fn remove_dir(&self, path: &str) -> io::Result<()> {
-        match fs::remove_dir_all(self.path(path)) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-            _ => Ok(()),
+        let path = self.path(path);
+        match fs::remove_dir_all(&path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
         }
+        fs::File::open(path.parent().unwrap_or(&self.root))?.sync_all()
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<String>> {

@@ -110,6 +110,8 @@ fn the_key_is_drawn_once_and_private_and_starts_are_counted() {
 fn notes_for_others_come_and_go() {
     let dir = tempfile::tempdir().unwrap();
     let folder = Folder::open(dir.path(), true).unwrap();
+    let (free, total) = folder.space().unwrap();
+    assert!(free > 0 && free <= total);
     folder.write_note("ports.json", "{}").unwrap();
     assert_eq!(fs::read_to_string(dir.path().join("ports.json")).unwrap(), "{}");
     folder.remove_note("ports.json").unwrap();

@@ -119,6 +119,34 @@ fn the_check_goes_red_when_the_disk_lies_about_syncs() {
 }
 
 #[test]
+fn what_a_torn_end_held_is_never_seen_again() {
+    let mut torn = 0;
+    for seed in 0..200 {
+        let disk = SimDisk::new();
+        let (mut journal, _) = open(&disk);
+        let begin = |number| crate::Record::Begin {
+            shard: model::ShardId(number),
+            replica: model::ReplicaId(1),
+            base: (0, 0),
+        };
+        for number in 1..4 {
+            journal.write(&[begin(number)]).unwrap();
+        }
+        disk.cut(seed);
+        let (mut journal, found) = open(&disk);
+        torn += u64::from(found.shards.is_empty());
+        let mut shards: Vec<_> = found.shards.keys().copied().collect();
+        journal.write(&[begin(9)]).unwrap();
+        journal.sync().unwrap();
+        shards.push(model::ShardId(9));
+        disk.cut(seed);
+        let (_, found) = open(&disk);
+        assert!(found.shards.keys().eq(&shards), "seed {seed}: {found:?} and not {shards:?}");
+    }
+    assert!(torn > 20, "{torn}");
+}
+
+#[test]
 fn a_power_cut_while_it_recovers_from_one_loses_nothing() {
     let disk = SimDisk::new();
     let (mut journal, _) = open(&disk);

@@ -1,0 +1,7 @@
+//! Tests of the segments.
+#![allow(clippy::unwrap_used)]
+
+mod import;
+mod reading;
+mod story;
+mod trouble;
