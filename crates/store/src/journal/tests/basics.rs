@@ -5,7 +5,8 @@ use crate::disk::RealDisk;
 use crate::journal::{Journal, Limits, Record};
 use crate::sim::SimDisk;
 use crate::{Error, File};
-use model::{HardState, ReplicaId, ShardId};
+use model::log::EntryKind;
+use model::{HardState, LogEntry, ReplicaId, ShardId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -226,23 +227,32 @@ fn speed_of_64_entries_of_16_kib_a_frame() {
     let (mut journal, _) = Journal::open(disk, Limits::default()).unwrap();
     let shards: Vec<ShardId> = (0..64).map(ShardId).collect();
     journal.write(&shards.iter().map(|s| begin(*s)).collect::<Vec<_>>()).unwrap();
+    let bytes = bytes::Bytes::from(vec![7; 16 << 10]);
+    let mut index = 0;
     for synced in [false, true] {
-        let rounds = 512;
-        let base = journal.written();
+        let (rounds, mut slowest) = (512, std::time::Duration::ZERO);
         let started = std::time::Instant::now();
         for round in 0..rounds {
-            let index = base + round;
-            let records: Vec<_> = shards.iter().map(|s| append(*s, index, 1, 16 << 10)).collect();
+            index += 1;
+            let entry = LogEntry { index, term: 1, kind: EntryKind::Normal, bytes: bytes.clone() };
+            let record = |shard: &ShardId| Record::Entries {
+                shard: *shard,
+                replica: R,
+                entries: vec![entry.clone()],
+            };
+            let records: Vec<_> = shards.iter().map(record).collect();
+            let begun = std::time::Instant::now();
             journal.write(&records).unwrap();
             if synced {
                 journal.sync().unwrap();
             }
+            slowest = slowest.max(begun.elapsed());
             if round % 64 == 63 {
                 let durable = shards.iter().map(|s| (*s, index)).collect();
                 journal.cut(&durable, &mut |_| Vec::new()).unwrap();
             }
         }
-        let seconds = started.elapsed().as_secs_f64();
-        println!("synced {synced}: {:.0} MB/s", rounds as f64 * 1.048576 / seconds);
+        let rate = rounds as f64 * 1.048576 / started.elapsed().as_secs_f64();
+        println!("synced {synced}: {rate:.0} MB/s, slowest frame {slowest:?}");
     }
 }

@@ -123,7 +123,7 @@ fn a_file_of_marks_that_is_gone_or_wrong_costs_time_only() {
         segments.truncate_to(P, end(&all)).unwrap();
         for batch in all.iter().step_by(97) {
             let found = segments.read(P, batch.base_offset(), i64::MAX, 1).unwrap();
-            assert_eq!(found, [batch.clone()], "kind {kind}");
+            assert_eq!(found.first(), Some(batch), "kind {kind}");
         }
     }
 }
