@@ -55,7 +55,9 @@ pub struct TestMesh {
     waiting: Vec<(PartitionId, Event)>,
     keyless: u32,
     tasks: BTreeMap<TaskId, Running>,
-    exchanges: BTreeMap<(StageId, PartitionId), Exchange>,
+    /// Each peer has its own.
+    exchanges: BTreeMap<(usize, StageId, PartitionId), Exchange>,
+    turns: u64,
     /// Commits of tasks that died before they heard of them; they may still arrive.
     adrift: Vec<Commit>,
     tally: Tally,
@@ -74,6 +76,8 @@ struct Placed {
 #[derive(Debug, Default)]
 struct Running {
     task: Option<Task>,
+    /// The peer it runs at.
+    peer: usize,
     /// It has seen all there is.
     is_quiet: bool,
     parked: u32,
@@ -98,6 +102,7 @@ impl TestMesh {
             keyless: 0,
             tasks: BTreeMap::new(),
             exchanges: BTreeMap::new(),
+            turns: 0,
             adrift: Vec::new(),
             tally: Tally::default(),
         };
@@ -240,7 +245,9 @@ impl TestMesh {
                 let output = spec.output.map(|(name, _)| self.stream_id(&name, spec.buckets).0);
                 let dead = self.stream_id(&code.dead(), spec.buckets).0;
                 for bucket in 0..spec.buckets {
-                    self.tasks.insert(TaskId { stage: spec.id, bucket }, Running::default());
+                    let running =
+                        Running { peer: bucket as usize % schedule::PEERS, ..Running::default() };
+                    self.tasks.insert(TaskId { stage: spec.id, bucket }, running);
                 }
                 self.stages.insert(spec.id, Placed { code, sources, output, dead });
             }

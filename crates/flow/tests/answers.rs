@@ -375,5 +375,5 @@ fn the_same_seed_gives_the_same_course() {
         (mesh.tally(), mesh.events("round"))
     };
     assert_eq!(course(5), course(5));
-    assert_ne!(course(5).0, course(6).0);
+    assert!((6..12).any(|seed| course(seed) != course(5)), "seeds make a difference");
 }

@@ -11,6 +11,10 @@ use model::{PartitionId, TaskId};
 const TURNS_MAX: usize = 10_000_000;
 /// How often in a row a task may be parked.
 const PARKED_MAX: u32 = 5;
+/// Among which tasks move when they die.
+pub(super) const PEERS: usize = 3;
+/// What a turn takes, for exchanges that wait for slow tasks; tasks see the test's own time.
+const TURN_MS: u64 = 20;
 /// Commits that may still arrive.
 const ADRIFT_MAX: usize = 8;
 
@@ -30,6 +34,7 @@ impl TestMesh {
             if self.dice.chance(5) {
                 self.arrive();
             }
+            self.turns += 1;
             self.turn(id);
         }
         panic!("the mesh did not come to rest");
@@ -75,6 +80,8 @@ impl TestMesh {
     }
 
     fn crash(&mut self, id: TaskId) {
+        let peer = self.dice.below(PEERS);
+        self.running(id).peer = peer;
         if let Some(task) = self.running(id).task.take() {
             self.tally = add(self.tally, task.tally());
         }
@@ -98,8 +105,8 @@ impl TestMesh {
         if from == end {
             return Chunk::nothing(source, from);
         }
-        let now_ms = self.now_ms.unsigned_abs();
-        let at = (id.stage, source);
+        let now_ms = self.turns * TURN_MS;
+        let at = (self.running(id).peer, id.stage, source);
         if self.crashes && self.dice.chance(2) {
             self.exchanges.remove(&at);
         }
