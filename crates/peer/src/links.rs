@@ -35,9 +35,8 @@ impl Links {
                     }
                 }
                 Event::Down { peer, reach } => self.down(peer, reach),
-                Event::Refused { address, why } => {
-                    tracing::warn!(address, why, "a connection was refused");
-                }
+                // The network has traced it.
+                Event::Refused { .. } => {}
             }
         }
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use mesh::{Action, Identity, Input, Mesh};
 use net::{Lane, Net, PeerKey};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,8 @@ pub struct State {
     mesh: Mesh,
     start: Instant,
     me: ActorRef<Msg>,
+    /// Keys of the roster as it was last seen.
+    enrolled: BTreeSet<Vec<u8>>,
 }
 
 impl Actor for Membership {
@@ -51,7 +54,7 @@ impl Actor for Membership {
     async fn pre_start(&self, me: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
         let limits = mesh::Limits::default();
         let mesh = Mesh::new(args.seed, args.identity, limits);
-        let mut state = State { board: args.board, net: args.net, mesh, start: Instant::now(), me };
+        let mut state = State { board: args.board, net: args.net, mesh, start: Instant::now(), me, enrolled: BTreeSet::new() };
         state.on_roster();
         Ok(state)
     }
@@ -91,12 +94,10 @@ impl State {
             }
             self.step(Input::Join { key: peer.key.clone() });
         }
-        let gone: Vec<_> = self
-            .mesh
-            .members()
-            .map(|m| m.identity.key.clone())
-            .filter(|key| !catalogue.roster.values().any(|p| p.key == *key))
-            .collect();
+        // Only who stood in the roster before: gossip may know a new peer before the catalogue here does.
+        let now: BTreeSet<_> = catalogue.roster.values().map(|peer| peer.key.clone()).collect();
+        let before = std::mem::replace(&mut self.enrolled, now);
+        let gone: Vec<_> = before.difference(&self.enrolled).cloned().collect();
         for key in gone {
             if let Ok(peer) = PeerKey::from_bytes(&key) {
                 self.net.forget(&peer);

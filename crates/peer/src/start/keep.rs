@@ -188,7 +188,7 @@ fn settle_segments(segments: &Segments, parts: &Parts) -> Result<(), store::Erro
             known.insert(partition);
         }
     }
-    for partition in Vec::<PartitionId>::new() {
+    for partition in segments.partitions()? {
         if !known.contains(&partition) {
             segments.remove(partition)?;
         }

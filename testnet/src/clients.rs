@@ -1,0 +1,127 @@
+//! Clients that write with unique ids and keep what they were promised.
+
+use anyhow::{Context, ensure};
+use shoal::kafka_client::{Producer, Settings};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// What a load came to.
+#[derive(Debug, Default)]
+pub struct History {
+    /// Events that were pushed, each once.
+    pub pushed: u64,
+    /// By partition: base offset and tags of every acknowledged batch.
+    pub acked: BTreeMap<u32, Vec<(i64, Vec<u64>)>>,
+    pub acked_events: u64,
+    /// The longest time that a partition with events under way had no acknowledgement.
+    pub longest_gap: Duration,
+    pub retries: u64,
+}
+
+/// How to write.
+#[derive(Clone, Debug)]
+pub struct Load {
+    pub bootstrap: Vec<String>,
+    pub stream: String,
+    pub events: u64,
+    pub keys: u64,
+    pub per_second: u64,
+}
+
+/// Keys are spread by their number, as the bench's are: any choice of the client is obeyed.
+pub fn key(number: u64) -> String {
+    format!("key-{number:012}")
+}
+
+/// Writes all events, open loop, and waits for every acknowledgement. `at` is called once with the number of
+/// events pushed whenever it grows, so that a test can break things in the middle.
+pub async fn run(load: Load, mut at: impl FnMut(u64)) -> anyhow::Result<History> {
+    let settings = Settings {
+        bootstrap: load.bootstrap.clone(),
+        stream: load.stream.clone(),
+        batch_events_max: 1000,
+    };
+    let mut producer = Producer::connect(settings).await?;
+    let partitions = u64::from(producer.partitions());
+    let mut history = History::default();
+    let mut last = vec![Instant::now(); partitions as usize];
+    let mut under_way = vec![0u64; partitions as usize];
+    let start = Instant::now();
+    let mut tick = tokio::time::interval(Duration::from_millis(2));
+    let value = [b'v'; 84];
+    loop {
+        tokio::select! {
+            news = producer.news() => news?,
+            _ = tick.tick() => {}
+        }
+        let now = Instant::now();
+        let due = (start.elapsed().as_secs_f64() * load.per_second as f64) as u64;
+        while history.pushed < due.min(load.events) && producer.outstanding() < 200_000 {
+            let number = history.pushed % load.keys;
+            let partition = (number % partitions) as usize;
+            if under_way[partition] == 0 {
+                last[partition] = now;
+            }
+            under_way[partition] += 1;
+            let mut body = format!("{:016}", history.pushed).into_bytes();
+            body.extend_from_slice(&value);
+            producer.push(partition as u32, 0, key(number).as_bytes(), &body, history.pushed);
+            history.pushed += 1;
+        }
+        producer.flush()?;
+        for ack in producer.take_acks() {
+            let partition = ack.partition as usize;
+            history.longest_gap = history.longest_gap.max(now - last[partition]);
+            last[partition] = now;
+            under_way[partition] -= ack.tags.len() as u64;
+            history.acked_events += ack.tags.len() as u64;
+            history.acked.entry(ack.partition).or_default().push((ack.base_offset, ack.tags));
+        }
+        at(history.pushed);
+        if history.acked_events == load.events {
+            history.retries = producer.retries();
+            return Ok(history);
+        }
+        ensure!(start.elapsed() < Duration::from_secs(300), "the load does not end");
+    }
+}
+
+impl History {
+    /// An offset has one event, and offsets rise as each partition's events were pushed.
+    pub fn check_offsets(&self) -> anyhow::Result<()> {
+        for (partition, batches) in &self.acked {
+            let mut by_offset = BTreeMap::new();
+            for (base, tags) in batches.iter().filter(|(base, _)| *base >= 0) {
+                for (at, tag) in tags.iter().enumerate() {
+                    let before = by_offset.insert(base + at as i64, *tag);
+                    ensure!(before.is_none(), "partition {partition} offset {} has two events", base + at as i64);
+                }
+            }
+            let mut last = None;
+            for (offset, tag) in by_offset {
+                ensure!(last.is_none_or(|last| last < tag), "partition {partition} offset {offset} is out of order");
+                last = Some(tag);
+            }
+        }
+        Ok(())
+    }
+
+    /// Totals that a view of counts by key must have.
+    pub fn expected_counts(&self, keys: u64) -> BTreeMap<String, u64> {
+        let mut counts = BTreeMap::new();
+        for number in 0..keys.min(self.pushed) {
+            let rounds = self.pushed / keys + u64::from(number < self.pushed % keys);
+            counts.insert(key(number), rounds);
+        }
+        counts
+    }
+}
+
+/// A runtime for one client.
+pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("a runtime for a client")?
+        .block_on(work)
+}

@@ -1,0 +1,10 @@
+//! Real processes under test: a scene of peers, clients that keep a history, and checks of what was promised.
+//!
+//! Promises that every process it starts is ended with it. Never looks inside a peer: it knows only what clients see.
+
+pub mod binaries;
+pub mod clients;
+pub mod power;
+pub mod scene;
+
+pub use scene::Scene;

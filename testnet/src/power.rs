@@ -1,0 +1,84 @@
+//! A small ext4 file system for each peer, whose power can be cut (Linux, root).
+//!
+//! The file system's own shutdown call makes every write after it fail and throws away what was not synced; the
+//! next mount replays its journal, as after a loss of power.
+
+use anyhow::{Context, ensure};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Images that are unmounted and removed with this.
+pub struct Images {
+    mounts: Vec<(PathBuf, PathBuf)>,
+}
+
+/// Whether this process may do such things; else why not.
+pub fn possible() -> Result<(), String> {
+    if !cfg!(target_os = "linux") {
+        return Err("it needs Linux".into());
+    }
+    let id = Command::new("id").arg("-u").output().map_err(|error| error.to_string())?;
+    if id.stdout != b"0\n" {
+        return Err("it needs root".into());
+    }
+    let tools = ["mkfs.ext4", "mount", "python3"];
+    let missing = |tool: &&str| Command::new("which").arg(tool).output().is_ok_and(|o| !o.status.success());
+    match tools.iter().find(missing) {
+        Some(tool) => Err(format!("it needs {tool}")),
+        None => Ok(()),
+    }
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+impl Images {
+    /// One image a folder, mounted there.
+    pub fn make(images: &Path, folders: &[PathBuf], megabytes: u32) -> anyhow::Result<Self> {
+        let mut made = Self { mounts: Vec::new() };
+        for (number, folder) in folders.iter().enumerate() {
+            let image = images.join(format!("{number}.img"));
+            std::fs::create_dir_all(folder)?;
+            run(Command::new("truncate").arg("-s").arg(format!("{megabytes}M")).arg(&image))?;
+            run(Command::new("mkfs.ext4").arg("-q").arg(&image))?;
+            made.mounts.push((image, folder.clone()));
+        }
+        made.mount()?;
+        Ok(made)
+    }
+
+    /// Gives power again.
+    pub fn mount(&self) -> anyhow::Result<()> {
+        for (image, folder) in &self.mounts {
+            // A long commit interval keeps unsynced metadata off the disk, so that a missing sync shows.
+            run(Command::new("mount").args(["-o", "loop,commit=300"]).arg(image).arg(folder))?;
+        }
+        Ok(())
+    }
+
+    /// Cuts the power of all at once; nothing more reaches the images.
+    pub fn cut(&self) -> anyhow::Result<()> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/shutdown.py");
+        run(Command::new("python3").arg(script).args(self.mounts.iter().map(|(_, folder)| folder)))
+    }
+
+    /// Lets go of the dead file systems; whoever used them must have ended.
+    pub fn unmount(&self) -> anyhow::Result<()> {
+        for (_, folder) in &self.mounts {
+            run(Command::new("umount").arg(folder))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Images {
+    fn drop(&mut self) {
+        for (_, folder) in &self.mounts {
+            // It may be unmounted already.
+            let _ = Command::new("umount").arg("-l").arg(folder).output();
+        }
+    }
+}
