@@ -6,13 +6,15 @@ use clap::Args as ClapArgs;
 use model::Problem;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Where settings are looked for when nobody says where.
 const FILES: [&str; 2] = ["shoal.toml", "/etc/shoal/shoal.toml"];
-/// A start that takes longer than this says what it waits for.
+/// A start that takes longer than this says where to look.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long one look at readiness lasts before it is looked whether the peer has failed.
+const GLANCE: Duration = Duration::from_millis(500);
 /// A graceful stop that takes longer than this is given up.
 const STOP: Duration = Duration::from_secs(5);
 
@@ -91,23 +93,27 @@ pub(crate) fn run(args: &Args, register: impl FnOnce(&mut Mesh)) -> Result<(), P
     runtime.block_on(until_stopped(options))
 }
 
-/// Runs the peer until a signal asks it to stop.
+/// Runs the peer until a signal asks it to stop, or it cannot go on.
 async fn until_stopped(options: peer::Options) -> Result<(), Problem> {
-    let (found, token_given) = (options.found, options.token.is_some());
+    let (new, token_given) = (options.found, options.token.is_some());
     let mut stops = Stops::listen()?;
-    let running = tokio::select! {
+    let mut running = tokio::select! {
         running = peer::start(options) => running?,
         () = stops.next() => return Ok(()),
     };
-    if found {
-        eprintln!("{}", join_line(&running.join_line(), token_given));
+    if new {
+        eprintln!("{}", invitation(&running, token_given));
     }
-    let stopped = tokio::select! {
-        () = announce(&running) => false,
-        () = stops.next() => true,
+    let failed = match until_ready(&mut running, &mut stops).await {
+        Ready::Stopped => None,
+        Ready::Failed(why) => Some(why),
+        Ready::Yes => tokio::select! {
+            () = stops.next() => None,
+            why = running.failed() => Some(why),
+        },
     };
-    if !stopped {
-        stops.next().await;
+    if let Some(why) = failed {
+        return Err(peer::fatal(&why));
     }
     eprintln!("stopping; a second signal ends it at once");
     tokio::select! {
@@ -118,24 +124,66 @@ async fn until_stopped(options: peer::Options) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Says once that the peer is ready, and before that, once, that it takes long.
-async fn announce(running: &peer::Running) {
-    let addresses = running.addresses();
-    if tokio::time::timeout(PATIENCE, running.ready()).await.is_err() {
-        eprintln!("not ready yet; http://{}/readyz says why", addresses.http);
-        running.ready().await;
-    }
-    eprintln!(
-        "ready: kafka {} http http://{} mesh {} consensus {}",
-        addresses.kafka, addresses.http, addresses.mesh, addresses.consensus
-    );
+/// How waiting for a peer to become ready ended.
+enum Ready {
+    Yes,
+    Stopped,
+    Failed(String),
 }
 
-/// The line that lets others join. A token that was given is not repeated: logs keep what they see.
+/// Says once that the peer is ready, and before that, once, that it takes long.
+async fn until_ready(running: &mut peer::Running, stops: &mut Stops) -> Ready {
+    let began = Instant::now();
+    let mut told = false;
+    loop {
+        let ready = tokio::select! {
+            () = stops.next() => return Ready::Stopped,
+            ready = tokio::time::timeout(GLANCE, running.ready()) => ready.is_ok(),
+        };
+        if let Ok(why) = tokio::time::timeout(Duration::ZERO, running.failed()).await {
+            return Ready::Failed(why);
+        }
+        let at = running.addresses();
+        if ready {
+            eprintln!(
+                "ready: {} kafka {} http http://{} mesh {}",
+                running.name(),
+                at.kafka,
+                at.http,
+                at.mesh
+            );
+            return Ready::Yes;
+        }
+        if !told && began.elapsed() >= PATIENCE {
+            eprintln!("not ready yet; http://{}/readyz says why", at.http);
+            told = true;
+        }
+    }
+}
+
+/// What the founder says to those who would join.
+fn invitation(running: &peer::Running, token_given: bool) -> String {
+    if !running.founded() {
+        return "the data folder has a mesh already: it goes on, and nothing is founded".to_owned();
+    }
+    let line = join_line(&running.join_line(), token_given);
+    match running.loopback() {
+        false => format!("others join with: {line}"),
+        true => format!(
+            "others on this machine join with: {line}\n\
+             this peer listens on loopback only; for other machines start it with --bind 0.0.0.0 \
+             (and --advertise HOST where they know it by another address)"
+        ),
+    }
+}
+
+/// The command that lets others join. A token that was given is not repeated: logs keep what they see.
 fn join_line(line: &str, token_given: bool) -> String {
     let hidden = |word: &str| token_given && word.starts_with("shoal1-");
-    let words: Vec<&str> =
-        line.split(' ').map(|word| if hidden(word) { "<the same token>" } else { word }).collect();
+    let words: Vec<&str> = line
+        .split(' ')
+        .map(|word| if hidden(word) { "<the token you gave>" } else { word })
+        .collect();
     words.join(" ")
 }
 
@@ -208,7 +256,7 @@ fn file(named: Option<&Path>) -> Result<Option<(PathBuf, String)>, Problem> {
 
 fn options(args: &Args, settings: &Settings, pipelines: Mesh) -> Result<peer::Options, Problem> {
     let text = |key: &str| settings.text(key).filter(|text| !text.is_empty()).map(str::to_owned);
-    let shards: u16 = settings.value("mesh.shards", 64)?;
+    let shards: u16 = settings.value("mesh.shards", peer::SHARDS)?;
     if !shards.is_power_of_two() {
         return Err(Problem::new(
             "SH0001",
