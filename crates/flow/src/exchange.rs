@@ -79,6 +79,11 @@ impl Exchange {
         self.ahead.needs
     }
 
+    /// How many buckets it serves.
+    pub fn buckets(&self) -> u32 {
+        self.asked.len() as u32
+    }
+
     /// Bytes held.
     pub fn size(&self) -> usize {
         self.ahead.bytes + self.behind.as_ref().map_or(0, |lane| lane.bytes)

@@ -218,7 +218,8 @@ impl Processor for CountingBolt {
 
 fn bolt(mesh: &mut Pipelines) {
     let words = mesh.pipeline("storm").read("words").key_by(|e| e.text().into_owned());
-    words.process(|| CountingBolt).view("counts").to("round");
+    // Two buckets: poison has company.
+    words.process(|| CountingBolt).buckets(2).view("counts").to("round");
 }
 
 #[test]

@@ -109,93 +109,107 @@ fn holes_are_passed_and_what_is_not_stable_is_not() {
     assert_eq!((chunk.to, chunk.watermark_ms), (7, i64::MIN));
 }
 
-/// Drives one exchange over a log of `count` batches; `asks` says which buckets ask, for each moment.
-fn drive(
-    exchange: &mut Exchange,
-    log: &[Batch],
-    at: &mut BTreeMap<u32, i64>,
-    asks: &[u32],
-    now: u64,
-) {
-    let end = log.last().unwrap().next_offset();
-    for bucket in asks {
-        let from = *at.entry(*bucket).or_insert(0);
-        match exchange.chunk(now, *bucket, from, 1 << 16) {
+/// One exchange over a log, and where each bucket that asks it is.
+struct Driven {
+    exchange: Exchange,
+    log: Vec<Batch>,
+    at: BTreeMap<u32, i64>,
+}
+
+impl Driven {
+    /// Over `count` batches of ten events, each key once.
+    fn new(buckets: u32, count: i64, value: &str) -> Self {
+        let code = code(buckets, |mesh| {
+            let events = mesh.pipeline("p").read_with("events", 1);
+            events.key_by(|e| e.key()).to("copy").buckets(buckets);
+        });
+        let of = |n: i64| {
+            let keys: Vec<String> = (0..10).map(|k| format!("{}", n * 10 + k)).collect();
+            let events: Vec<(&str, &str)> = keys.iter().map(|k| (k.as_str(), value)).collect();
+            batch(n * 10, &events)
+        };
+        let log = (0..count).map(of).collect();
+        Self { exchange: Exchange::new(code, SOURCE, 0, 0), log, at: BTreeMap::new() }
+    }
+
+    /// Lets buckets ask, so many times each, at a moment. What they get must be whole.
+    fn ask(&mut self, buckets: &[u32], times: usize, now_ms: u64) {
+        for bucket in buckets.iter().cycle().take(buckets.len() * times) {
+            self.ask_one(*bucket, now_ms, 1 << 16);
+            assert!(self.exchange.size() < 5 << 20, "E3: an exchange is bounded");
+        }
+    }
+
+    fn ask_one(&mut self, bucket: u32, now_ms: u64, bytes_max: usize) {
+        let end = self.log.last().unwrap().next_offset();
+        let from = *self.at.entry(bucket).or_insert(0);
+        match self.exchange.chunk(now_ms, bucket, from, bytes_max) {
             Ok(chunk) => {
-                assert_eq!(chunk.from, from);
-                at.insert(*bucket, chunk.to);
+                let offsets = chunk.items().map(|item| item.unwrap().offset);
+                let whole = (from..chunk.to).filter(|offset| self.bucket_of(*offset) == bucket);
+                assert!(offsets.eq(whole), "bucket {bucket} misses something from {from} on");
+                self.at.insert(bucket, chunk.to);
             }
             Err(miss) if miss.feed_from >= end => {}
             Err(miss) => {
+                let log = &self.log;
                 let first = log.partition_point(|batch| batch.next_offset() <= miss.feed_from);
-                exchange.feed(miss.feed_from, &log[first..(first + 4).min(log.len())], end);
+                let fed = &log[first..(first + 4).min(log.len())];
+                self.exchange.feed(miss.feed_from, fed, end);
             }
         }
-        assert!(exchange.size() < 5 << 20, "E3: an exchange is bounded");
+    }
+
+    /// Of the event at this offset, whose key is the offset.
+    fn bucket_of(&self, offset: i64) -> u32 {
+        bucket_of_row(format!("{offset}").as_bytes(), self.exchange.buckets())
     }
 }
 
 #[test]
 fn a_bucket_that_stays_behind_neither_stops_the_others_nor_misses_anything() {
-    let code = code(2, |mesh| {
-        let events = mesh.pipeline("p").read_with("events", 1);
-        events.key_by(|e| e.key()).to("copy").buckets(2);
-    });
-    let value = "x".repeat(1_000);
-    let log: Vec<Batch> = (0..1_000)
-        .map(|n| {
-            let keys: Vec<String> = (0..10).map(|k| format!("{}", n * 10 + k)).collect();
-            let events: Vec<(&str, &str)> = keys.iter().map(|k| (k.as_str(), &value[..])).collect();
-            batch(n * 10, &events)
-        })
-        .collect();
-    let mut exchange = Exchange::new(code, SOURCE, 0, 0);
-    let mut at = BTreeMap::new();
+    let mut driven = Driven::new(2, 1_000, &"x".repeat(1_000));
     // Both ask; then bucket 1 is away. At first bucket 0 waits for it, then it does not.
-    drive(&mut exchange, &log, &mut at, &[0, 1, 0, 1], 0);
-    for _ in 0..500 {
-        drive(&mut exchange, &log, &mut at, &[0], 1_000);
-    }
-    assert!(at[&0] < 10_000, "a lane that is full waits for a bucket that may come");
-    for _ in 0..2_000 {
-        drive(&mut exchange, &log, &mut at, &[0], 10_000);
-    }
-    assert_eq!(at[&0], 10_000);
-    assert!(at[&1] < 1_000);
-    for _ in 0..2_000 {
-        drive(&mut exchange, &log, &mut at, &[0, 1], 11_000);
-    }
-    assert_eq!(at[&1], 10_000);
-    assert!(exchange.size() < 1 << 20, "what all have passed is dropped: {}", exchange.size());
+    driven.ask(&[0, 1], 2, 0);
+    driven.ask(&[0], 500, 1_000);
+    assert!(driven.at[&0] < 10_000, "a lane that is full waits for a bucket that may come");
+    driven.ask(&[0], 2_000, 10_000);
+    assert_eq!(driven.at[&0], 10_000);
+    assert!(driven.at[&1] < 1_000);
+    driven.ask(&[0, 1], 2_000, 11_000);
+    assert_eq!(driven.at[&1], 10_000);
+    let size = driven.exchange.size();
+    assert!(size < 100_000, "what all have passed is dropped: {size}");
 }
 
 #[test]
 fn items_are_kept_for_buckets_that_ask_here_and_computed_again_for_one_that_comes_later() {
-    let code = code(4, |mesh| {
-        let events = mesh.pipeline("p").read_with("events", 1);
-        events.key_by(|e| e.key()).to("copy").buckets(4);
-    });
-    let value = "x".repeat(100);
-    let log: Vec<Batch> = (0..2_000)
-        .map(|n| {
-            let keys: Vec<String> = (0..10).map(|k| format!("{}", n * 10 + k)).collect();
-            let events: Vec<(&str, &str)> = keys.iter().map(|k| (k.as_str(), &value[..])).collect();
-            batch(n * 10, &events)
-        })
-        .collect();
-    let mut exchange = Exchange::new(code, SOURCE, 0, 0);
-    let mut at = BTreeMap::new();
-    for _ in 0..2_000 {
-        drive(&mut exchange, &log[..1_000], &mut at, &[0], 10_000);
-    }
-    assert!(exchange.size() < 100_000, "{} bytes for one bucket at its end", exchange.size());
-    assert_eq!(at[&0], 10_000);
+    let mut driven = Driven::new(4, 2_000, &"x".repeat(100));
+    let later = driven.log.split_off(1_000);
+    driven.ask(&[0], 2_000, 10_000);
+    let size = driven.exchange.size();
+    assert!(size < 100_000, "{size} bytes for one bucket at its end");
+    assert_eq!(driven.at[&0], 10_000);
     // Two tasks come here at places of their own, and all go on together.
-    at.extend([(2, 500), (3, 5)]);
-    for _ in 0..6_000 {
-        drive(&mut exchange, &log, &mut at, &[0, 2, 3], 20_000);
-    }
-    assert_eq!(at, BTreeMap::from([(0, 20_000), (2, 20_000), (3, 20_000)]));
+    driven.log.extend(later);
+    driven.at.extend([(2, 500), (3, 5)]);
+    driven.ask(&[0, 2, 3], 6_000, 20_000);
+    assert_eq!(driven.at, BTreeMap::from([(0, 20_000), (2, 20_000), (3, 20_000)]));
+}
+
+#[test]
+fn a_lane_that_went_on_without_a_bucket_gives_it_no_hole() {
+    let mut driven = Driven::new(3, 3_000, "");
+    driven.ask(&[0], 100, 5_000);
+    // 1 comes, is away for long, and 2 drives its lane on without it; then 1 is back, from its last commit on.
+    driven.ask(&[1], 2, 10_000);
+    let at = driven.at[&1];
+    assert!(at > 0 && at < driven.at[&0]);
+    driven.at.insert(2, at);
+    driven.ask(&[2], 20, 20_000);
+    driven.at.insert(1, 0);
+    driven.ask(&[1, 2], 8_000, 20_100);
+    assert_eq!((driven.at[&1], driven.at[&2]), (30_000, 30_000));
 }
 
 #[test]
