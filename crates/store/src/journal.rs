@@ -43,7 +43,7 @@ const BUFFER_BYTES_KEPT: usize = 2 << 20;
 pub struct Limits {
     /// A segment file's size; a frame that is larger gets a file of its own.
     pub segment_bytes: u64,
-    /// Beyond this many bytes, cutting carries whatever still lives in the oldest file, however much it is.
+    /// Beyond this many bytes, cutting carries on up to two segments of what still lives, instead of a quarter.
     pub journal_bytes_max: u64,
 }
 

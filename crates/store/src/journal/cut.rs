@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The part of a segment that is written anew at most, to free one.
 const CARRIED_PART: u64 = 4;
+/// Segments' worth of entries that are written anew at most when the journal is too large: one frame holds them.
+const CARRIED_MOST: u64 = 2;
 
 impl Journal {
     /// Removes the oldest segments whose records all lie at or below the shards' durable indexes; returns how many.
@@ -50,8 +52,11 @@ impl Journal {
                 .map(|(shard, ledger)| (*shard, ledger))
                 .collect();
             bytes += live.iter().map(|(_, ledger)| ledger.live_bytes()).sum::<u64>();
-            let little = bytes <= self.limits.segment_bytes / CARRIED_PART;
-            if !little && left <= self.limits.journal_bytes_max {
+            let most = match left > self.limits.journal_bytes_max {
+                true => self.limits.segment_bytes.saturating_mul(CARRIED_MOST),
+                false => self.limits.segment_bytes / CARRIED_PART,
+            };
+            if bytes > most {
                 break;
             }
             let mut given = Vec::new();

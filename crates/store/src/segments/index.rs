@@ -2,7 +2,7 @@
 //!
 //! Kept in `<base>.idx` beside the segment, 32 bytes a mark: offset, place, latest time before it (i64/u64
 //! little-endian), CRC-32 of these, 4 zero bytes. Only a hint: it is written without sync, a mark with a wrong checksum
-//! ends it, and who finds no sound frame at a mark begins at the front of the segment.
+//! ends it, and where no batch begins at the last one, all are built anew.
 
 use super::frame::Head;
 

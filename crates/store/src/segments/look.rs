@@ -217,20 +217,14 @@ impl Stretch {
         found: &mut Vec<Batch>,
     ) -> std::io::Result<Outcome> {
         let mut place = self.from;
-        let mut hinted = place > 0;
         while place < self.end {
             let left = bytes_max.saturating_sub(*bytes) as u64;
             let want = (left + chain::MARK_EVERY).min(self.end - place);
             let mut chunk = read(&*self.open.file, place, want)?;
             let Some(first) = frame::head(&chunk).filter(|head| place + head.bytes <= self.end)
             else {
-                if std::mem::take(&mut hinted) {
-                    place = 0;
-                    continue;
-                }
                 return Ok(Outcome::Rot);
             };
-            hinted = false;
             if first.bytes > chunk.len() as u64 && first.next > offsets.start {
                 chunk = read(&*self.open.file, place, first.bytes)?;
             }

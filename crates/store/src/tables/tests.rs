@@ -122,3 +122,36 @@ fn whatever_a_kill_leaves_is_one_moment() {
         assert!(saved.applied.index >= index, "a kill loses nothing that was written");
     }
 }
+
+#[test]
+#[ignore = "a measurement of memory: cargo test -p store --lib -- --ignored --nocapture idle"]
+fn memory_of_an_idle_store() {
+    let rss = |when: &str| {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+        println!("{when}: {line}");
+    };
+    rss("before");
+    let dir = tempfile::tempdir().unwrap();
+    let disk = std::sync::Arc::new(crate::RealDisk::new(dir.path()));
+    let (_journal, _) = crate::Journal::open(disk.clone(), Default::default()).unwrap();
+    rss("journal");
+    let segments = crate::Segments::open(disk.clone(), Default::default()).unwrap();
+    let tables = Tables::open(&dir.path().join("tables")).unwrap();
+    rss("segments and tables");
+    for round in 0..400u64 {
+        for shard in 0..64 {
+            let rows: Vec<_> =
+                (0..50).map(|k| put(&row(0, &format!("{round}-{k}"), &"v".repeat(100)))).collect();
+            tables.save(ShardId(shard), at(round), b"", &rows).unwrap();
+        }
+    }
+    tables.sync().unwrap();
+    rss("1.3 million rows later");
+    drop(tables);
+    let tables = Tables::open(&dir.path().join("tables")).unwrap();
+    rss("opened again");
+    let saved: usize = (0..64).map(|s| tables.load(ShardId(s)).unwrap().unwrap().rows.len()).sum();
+    rss(&format!("{saved} rows loaded one shard after the other"));
+    drop((tables, segments));
+}

@@ -131,21 +131,28 @@ fn a_shard_that_gives_too_little_keeps_its_segments() {
 }
 
 #[test]
-fn entries_that_a_follower_needs_stay_until_the_journal_is_full() {
+fn much_that_lives_pins_the_journal_until_that_is_too_large() {
     let disk = SimDisk::new();
     let (mut journal, _) = open(&disk);
-    journal.write(&[begin(S)]).unwrap();
-    let all = |last: u64| vec![append(S, 11, last - 10, 300)];
-    for index in 1..=150 {
+    let slow = ShardId(9);
+    journal.write(&[begin(S), begin(slow)]).unwrap();
+    for index in 1..=40 {
+        journal.write(&[append(slow, index, 1, 300)]).unwrap();
+    }
+    let carry = &mut |_| vec![append(slow, 1, 40, 300)];
+    for index in 1..=45 {
         journal.write(&[append(S, index, 1, 300)]).unwrap();
     }
-    let kept = BTreeMap::from([(S, 10)]);
-    assert!(journal.size() <= SMALL.journal_bytes_max + 2 * SMALL.segment_bytes);
-    let before = journal.size();
-    let removed = journal.cut(&kept, &mut |_| all(150)).unwrap();
-    assert!(before > SMALL.journal_bytes_max && removed > 0, "{before} {removed}");
+    assert!(journal.size() < SMALL.journal_bytes_max);
+    assert_eq!(journal.cut(&BTreeMap::from([(S, 45)]), carry).unwrap(), 0);
+    for index in 46..=110 {
+        journal.write(&[append(S, index, 1, 300)]).unwrap();
+    }
+    assert!(journal.size() > SMALL.journal_bytes_max);
+    assert!(journal.cut(&BTreeMap::from([(S, 110)]), carry).unwrap() > 0);
     let (_, found) = open(&disk);
-    assert_eq!((found.shards[&S].base, found.shards[&S].entries.len()), ((10, 1), 140));
+    assert_eq!(found.shards[&slow].entries.len(), 40);
+    assert_eq!((found.shards[&S].base, found.shards[&S].entries.len()), ((110, 1), 0));
 }
 
 #[test]

@@ -110,13 +110,17 @@ fn a_file_of_marks_that_is_gone_or_wrong_costs_time_only() {
     let marks: Vec<_> =
         files(&disk).into_iter().filter(|(path, _)| path.ends_with(".idx")).collect();
     assert!(marks.len() > 1 && marks.iter().all(|(_, bytes)| *bytes > 64), "{marks:?}");
-    for kind in 0..3 {
+    for kind in 0..4 {
         let copy = disk.fork();
+        let mut other = vec![0; 96];
+        disk.open(&marks[0].0).unwrap().read_at(&mut other, 0).unwrap();
         for (path, bytes) in &marks {
             match kind {
                 0 => copy.remove(path).unwrap(),
                 1 => (0..*bytes / 32).for_each(|i| copy.flip(path, i * 32 + 9, 3)),
-                _ => copy.open(path).unwrap().truncate(bytes - 7).unwrap(),
+                2 => copy.open(path).unwrap().truncate(bytes - 7).unwrap(),
+                // Sound marks of another segment.
+                _ => copy.create(path).unwrap().write_at(&other, 0).unwrap(),
             }
         }
         let segments = open(&copy);
