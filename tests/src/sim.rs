@@ -13,7 +13,8 @@ mod invariants;
 mod network;
 mod world;
 
-pub use world::World;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use world::World;
 
 /// What a run that held tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +33,9 @@ pub struct Outcome {
 /// Runs one seed; `Err` says which invariant broke, when, and how to see it again.
 pub fn run(seed: u64, verbose: bool) -> Result<Outcome, String> {
     let mut world = World::new(seed, verbose);
-    world.live().map_err(|why| {
+    // A panic of the machine is a failure of the seed like any other.
+    let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
+    lived.unwrap_or_else(|_| Err("it panicked, see above".into())).map_err(|why| {
         let at = world.now_us() / 1000;
         let again = format!("SHOAL_SEED={seed} cargo test -p tests --test group -- --nocapture");
         format!("seed {seed} at {at} ms: {why}\n  again, with its trace: {again}")

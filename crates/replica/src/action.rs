@@ -8,14 +8,16 @@ use model::{Batch, HardState, LogEntry, PartitionId, PeerId, ReplicaId, TaskId};
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Write to the journal, then say `Input::Persisted` with this number. `entries` replace all from their first
-    /// index on; `snapshot` (index, term) replaces the whole log before them.
+    /// index on; `snapshot` (index, term) replaces the whole log before them: that of the last `Input::Fetched`, or
+    /// the restored fold's own index when the journal was found to end below it.
     Persist {
         number: u64,
         snapshot: Option<(u64, u64)>,
         entries: Vec<LogEntry>,
         hard: Option<HardState>,
     },
-    /// Send a consensus message now. Messages that must wait for the disk are withheld until then.
+    /// Send a message now. Messages that must wait for the disk are withheld until then. Replica 0 means whichever
+    /// replica of this shard the receiving peer has.
     Send { to: PeerId, to_replica: ReplicaId, message: Bytes },
     /// Append a placed batch to its partition's segment; committed, in order, each once.
     Append { partition: PartitionId, batch: Batch },

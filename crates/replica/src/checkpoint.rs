@@ -34,7 +34,9 @@ impl Restored {
     ///
     /// The fold is of committed entries, so what the journal says at or below its index is not needed, and what it
     /// says of that index in another term is a tail that a snapshot has replaced.
-    pub(crate) fn checked(mut self) -> Result<Self, Error> {
+    ///
+    /// True if the log was made to begin at the fold: the journal does not say so yet.
+    pub(crate) fn checked(mut self) -> Result<(Self, bool), Error> {
         let applied = (self.fold.index(), self.fold.term());
         let doubt = |what: String| Err(Error::Doubt(what));
         let mut before = self.base;
@@ -52,7 +54,8 @@ impl Restored {
             None => Some(self.base.1),
             Some(place) => self.entries.get(place as usize).map(|entry| entry.term),
         };
-        if at_applied != Some(applied.1) {
+        let rebased = at_applied != Some(applied.1);
+        if rebased {
             (self.base, before) = (applied, applied);
             self.entries.clear();
         }
@@ -68,6 +71,6 @@ impl Restored {
             return doubt(format!("an entry of term {} in term {}", before.1, self.hard.term));
         }
         self.hard.commit = self.hard.commit.max(applied.0);
-        Ok(self)
+        Ok((self, rebased))
     }
 }

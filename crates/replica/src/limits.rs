@@ -64,6 +64,8 @@ pub const CONFIGURATIONS_MAX: usize = 32;
 
 /// Without a leader for this long a replica asks the others whether it is still one of them.
 pub const KNOCK_US: u64 = 2_000_000;
+/// How often, a tick apart, a leader tells a removed replica so without being asked.
+pub const PARTINGS: u32 = 3;
 /// A receiver of a snapshot says this often that it is still fetching.
 pub const FETCHING_US: u64 = 1_000_000;
 /// Until a snapshot's content has come its receiver asks again this often; a driver that is at it does nothing.

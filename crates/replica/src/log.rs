@@ -105,6 +105,12 @@ impl Log {
         self.wanted.replace(false)
     }
 
+    /// True if an entry from `low` to `high` changes the configuration.
+    pub fn has_configuration(&self, low: u64, high: u64) -> bool {
+        let mut entries = (low.max(self.base.0 + 1)..=high).filter_map(|index| self.at(index));
+        entries.any(|entry| entry.get_entry_type() != EntryType::EntryNormal)
+    }
+
     fn at(&self, index: u64) -> Option<&Entry> {
         let place = index.checked_sub(self.base.0 + 1)?;
         self.entries.get(usize::try_from(place).ok()?)

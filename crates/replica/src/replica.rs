@@ -3,7 +3,8 @@
 //! Invariants: R1 no word leaves a replica before what it promises is on its disk, and none of a new term before
 //! that term is; R2 nothing is answered before its entry is applied here; R3 a leader answers nothing before it has
 //! applied the first entry of its term; R4 a request is answered once; R5 the log in memory holds everything above
-//! the durable index; R6 no order of a hash map and no luck but the seed's reaches an action.
+//! the durable index; R6 no order of a hash map and no luck but the seed's reaches an action; R7 a removed replica
+//! keeps its log and its vote until a quorum of those that remain have on disk that it is removed.
 //! It never does I/O and never asks a clock.
 
 mod clock;
@@ -103,7 +104,8 @@ impl Replica {
 
     /// Starts a replica from what is founded, joining or restored from disk.
     pub fn new(config: Config, restored: Restored) -> Result<Self, Error> {
-        let Restored { replica: id, fold, hard, entries, base } = restored.checked()?;
+        let (restored, rebased) = restored.checked()?;
+        let Restored { replica: id, fold, hard, entries, base } = restored;
         let settings = raft::Config {
             id: id.0,
             applied: fold.index(),
@@ -126,7 +128,7 @@ impl Replica {
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let mut replica = Self {
             election: Election::new(config.seed, id),
-            journal: Journal::new(hard),
+            journal: Journal::new(hard, rebased.then_some(base)),
             snapshots: Snapshots::new(&fold),
             raw: RawNode::new(&settings, log, &logger)?,
             proposals: Proposals::default(),
@@ -141,9 +143,6 @@ impl Replica {
             fold,
         };
         replica.dice();
-        if replica.fold.configuration().has_removed(id) {
-            replica.fate = Fate::Gone;
-        }
         // Nobody else can lead: waiting for silence would be idle.
         if replica.fold.configuration().is_alone(id) {
             replica.campaign();

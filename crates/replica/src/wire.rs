@@ -12,6 +12,8 @@ use raft::eraftpb::{ConfState, Entry, EntryType, Message, MessageType, Snapshot}
 
 /// The version that is written and read.
 pub const VERSION: u8 = 1;
+/// The receiver of a knock: whichever replica of the shard the peer has.
+pub const ANY: ReplicaId = ReplicaId(0);
 /// Kind, term and length of an entry.
 const ENTRY_BYTES: usize = 13;
 /// Ids of one list of a snapshot's configuration.
@@ -108,7 +110,7 @@ pub fn decode(bytes: &Bytes) -> Result<Packet, Error> {
         return Err(Error::Message("unknown version"));
     }
     let (from, to, wall_ms) = (reader.u64()?, reader.u64()?, reader.u64()?);
-    if from == 0 || to == 0 {
+    if from == 0 || (to == ANY.0 && kind != KIND_KNOCK) {
         return Err(Error::Message("replica 0"));
     }
     let body = match kind {

@@ -4,11 +4,11 @@ use super::{Fate, Replica};
 use crate::action::Action;
 use crate::error::Error;
 use crate::input::Now;
-use crate::limits::{KNOCK_US, LIVE_US, STRANGERS_MAX};
-use crate::wire::{self, Body, Packet};
+use crate::limits::{KNOCK_US, LIVE_US, MEMBERS_MAX, PARTINGS, STRANGERS_MAX};
+use crate::wire::{self, ANY, Body, Packet};
 use bytes::Bytes;
 use model::{PeerId, ReplicaId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of the other replicas by their messages.
 #[derive(Default)]
@@ -17,6 +17,8 @@ pub struct Contacts {
     /// The moment a leader was last known.
     led_us: u64,
     knocked_us: u64,
+    /// Removed replicas that a leader still has to tell so, and how often.
+    parting: BTreeMap<ReplicaId, (PeerId, u32)>,
 }
 
 struct Contact {
@@ -40,6 +42,14 @@ impl Contacts {
         let ahead_ms = wall_ms.wrapping_sub(now.wall_ms) as i64;
         let contact = Contact { peer, heard_us: now.mono_us, ahead_ms, lost: false };
         self.others.insert(id, contact);
+    }
+
+    /// These replicas were removed.
+    pub fn part(&mut self, removed: impl Iterator<Item = (ReplicaId, PeerId)>) {
+        self.parting.extend(removed.map(|(id, peer)| (id, (peer, PARTINGS))));
+        while self.parting.len() > MEMBERS_MAX {
+            self.parting.pop_first();
+        }
     }
 
     /// Marks all replicas of a peer whose connection broke.
@@ -84,7 +94,7 @@ impl Replica {
         actions: &mut Vec<Action>,
     ) -> Result<(), Error> {
         let packet = wire::decode(message)?;
-        if packet.to != self.id {
+        if packet.to != self.id && packet.to != ANY {
             return Err(Error::Message("it is for another replica"));
         }
         if packet.from != from.0 || packet.from == self.id {
@@ -92,7 +102,9 @@ impl Replica {
         }
         self.contacts.hear(now, from, packet.wall_ms);
         if self.fold.configuration().has_removed(packet.from) {
-            self.say(now, packet.from, Body::Gone, actions);
+            if self.may_part() {
+                self.say(now, packet.from, Body::Gone, actions);
+            }
             return Ok(());
         }
         match packet.body {
@@ -102,6 +114,39 @@ impl Replica {
             Body::Fetching { index } => self.snapshots.goes_on(now, packet.from, index),
         }
         Ok(())
+    }
+
+    /// Whether removed replicas may go: this replica leads, and a quorum of voters have on their disks that the last
+    /// configuration is committed. Before that, a crash of all could leave a group that needs the removed ones.
+    fn may_part(&self) -> bool {
+        if !self.is_leading() || self.fold.configuration().is_joint() {
+            return false;
+        }
+        let since = self.snapshots.configured_at();
+        let knows = |id: &ReplicaId| {
+            if *id == self.id {
+                return self.journal.durable().commit >= since;
+            }
+            // R7: a follower says that it is committed only after it is on its disk.
+            let progress = self.raw.raft.prs().get(id.0);
+            progress.is_some_and(|progress| progress.committed_index >= since)
+        };
+        let voters = self.fold.configuration().voters();
+        voters.iter().filter(|id| knows(id)).count() > voters.len() / 2
+    }
+
+    /// A leader tells removed replicas so; who misses it will ask.
+    fn tick_parting(&mut self, now: Now, actions: &mut Vec<Action>) {
+        if self.contacts.parting.is_empty() || !self.may_part() {
+            return;
+        }
+        for (to, (peer, left)) in std::mem::take(&mut self.contacts.parting) {
+            let message = self.packet(now, to, Body::Gone);
+            actions.push(Action::Send { to: peer, to_replica: to, message });
+            if left > 1 {
+                self.contacts.parting.insert(to, (peer, left - 1));
+            }
+        }
     }
 
     /// This replica is no member any more.
@@ -115,15 +160,21 @@ impl Replica {
     /// Sends something that consensus knows nothing of.
     pub(super) fn say(&self, now: Now, to: ReplicaId, body: Body, actions: &mut Vec<Action>) {
         let Some(peer) = self.peer_of(to) else { return };
-        let packet = Packet { from: self.id, to, fresh: false, wall_ms: now.wall_ms, body };
-        let message = wire::encode(&packet);
+        let message = self.packet(now, to, body);
         actions.push(Action::Send { to: peer, to_replica: to, message });
+    }
+
+    fn packet(&self, now: Now, to: ReplicaId, body: Body) -> Bytes {
+        wire::encode(&Packet { from: self.id, to, fresh: false, wall_ms: now.wall_ms, body })
     }
 
     /// Without a leader for long, asks the others whether it is still one of them: a replica that was away when
     /// it was removed hears of it in no other way.
     pub(super) fn tick_contacts(&mut self, now: Now, actions: &mut Vec<Action>) {
-        if self.raw.raft.leader_id != 0 || self.contacts.led_us == 0 {
+        self.tick_parting(now, actions);
+        // A learner keeps its leader for ever in consensus's eyes: only its voice counts.
+        let leader = ReplicaId(self.raw.raft.leader_id);
+        if leader == self.id || self.contacts.is_live(leader, now) || self.contacts.led_us == 0 {
             self.contacts.led_us = now.mono_us.max(1);
             return;
         }
@@ -132,10 +183,15 @@ impl Replica {
             return;
         }
         self.contacts.knocked_us = now.mono_us;
-        let others: Vec<ReplicaId> =
-            self.fold.members().keys().copied().filter(|id| *id != self.id).collect();
-        for id in others {
-            self.say(now, id, Body::Knock, actions);
+        // Its own fold may name only replicas that are gone by now: the ring's target and who spoke to it may know
+        // more. Which replicas the peers have it cannot know, so it asks whichever there is.
+        let members = self.fold.members().values().map(|member| member.peer);
+        let spoke = self.contacts.others.values().map(|contact| contact.peer);
+        let known = members.chain(spoke).chain(self.walk.target().iter().copied());
+        let peers: BTreeSet<PeerId> = known.filter(|peer| *peer != self.config.peer).collect();
+        for to in peers {
+            let message = self.packet(now, ANY, Body::Knock);
+            actions.push(Action::Send { to, to_replica: ANY, message });
         }
     }
 }

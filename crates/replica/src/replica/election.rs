@@ -77,14 +77,17 @@ impl Replica {
         self.raw.raft.set_randomized_election_timeout(ticks);
     }
 
-    /// Consensus would lead at once if this replica alone decides, but not before its log is on disk.
+    /// Consensus would lead at once if this replica alone decides, but not before its log is on disk; and it would
+    /// stumble over a snapshot that is not on disk yet.
     pub(super) fn must_not_campaign(&self) -> bool {
         let log = &self.raw.raft.raft_log;
-        log.persisted < log.last_index() && self.fold.configuration().is_alone(self.id)
+        let unwritten = log.persisted < log.last_index();
+        let installing = log.applied < self.raw.store().base().0;
+        installing || (unwritten && self.fold.configuration().is_alone(self.id))
     }
 
     pub(super) fn campaign(&mut self) {
-        if self.must_not_campaign() {
+        if self.must_not_campaign() || !self.raw.raft.promotable() {
             return;
         }
         // Refused only where a configuration change must be applied first; the timers try again.

@@ -22,12 +22,16 @@ pub struct Journal {
     /// The hard state now, and as it was last given to be written.
     hard: HardState,
     given: HardState,
-    /// The term and the vote that are on disk.
-    durable: (u64, u64),
+    /// The hard state that is on disk.
+    durable: HardState,
+    /// Up to here commits were looked at for configuration entries.
+    seen: u64,
     /// Rounds that are not on disk yet, oldest first.
     rounds: VecDeque<Round>,
     /// The fold of the last checkpoint on disk.
     checkpoint: u64,
+    /// Where the log begins, if the journal on disk ends below it: said with the first write.
+    rebased: Option<(u64, u64)>,
     /// Bytes of the log kept below it: for nobody known, and for a live follower.
     pub keep: (usize, usize),
 }
@@ -36,20 +40,31 @@ struct Round {
     number: u64,
     /// False if it has nothing of its own to write and only waits for those before it.
     writes: bool,
-    /// Term and vote that are on disk with it.
-    ballot: (u64, u64),
+    /// The hard state that is on disk with it.
+    hard: HardState,
     withheld: Vec<Message>,
 }
 
 impl Journal {
-    pub fn new(hard: HardState) -> Self {
-        let durable = (hard.term, hard.vote);
-        let keep = (LOG_TAIL_BYTES, LOG_FOLLOWER_BYTES);
-        Self { hard, given: hard, durable, rounds: VecDeque::new(), checkpoint: 0, keep }
+    pub fn new(hard: HardState, rebased: Option<(u64, u64)>) -> Self {
+        Self {
+            hard,
+            given: hard,
+            durable: hard,
+            seen: hard.commit,
+            rounds: VecDeque::new(),
+            checkpoint: 0,
+            rebased,
+            keep: (LOG_TAIL_BYTES, LOG_FOLLOWER_BYTES),
+        }
     }
 
     pub fn hard(&self) -> HardState {
         self.hard
+    }
+
+    pub fn durable(&self) -> HardState {
+        self.durable
     }
 }
 
@@ -131,15 +146,15 @@ impl Replica {
         if let Some(hard) = ready.hs() {
             self.journal.hard = HardState { term: hard.term, vote: hard.vote, commit: hard.commit };
         }
-        let ballot = (self.journal.hard.term, self.journal.hard.vote);
-        if ballot.0 != self.journal.durable.0 {
+        let hard = self.journal.hard;
+        if hard.term != self.journal.durable.term {
             // R1: nothing of a term before that term is on disk.
             withheld.append(&mut messages);
         }
         self.send(now, messages, actions);
         let writes = self.persist(number, snapshot, entries, actions);
         self.raw.advance_append_async(ready);
-        self.journal.rounds.push_back(Round { number, writes, ballot, withheld });
+        self.journal.rounds.push_back(Round { number, writes, hard, withheld });
         self.release(now, 0, actions);
         self.confirm(states, actions);
         self.apply(committed, actions)
@@ -161,17 +176,27 @@ impl Replica {
             at
         });
         self.raw.mut_store().append(&entries);
-        let Journal { hard, given, .. } = &self.journal;
+        let (hard, given) = (self.journal.hard, self.journal.given);
         let voted = (hard.term, hard.vote) != (given.term, given.vote);
-        if snapshot.is_none() && entries.is_empty() && !voted {
+        let configured = self.commits_configuration();
+        if snapshot.is_none() && entries.is_empty() && !voted && !configured {
             // A commit index alone is not worth a write: the leader says it again.
             return false;
         }
         let entries: Vec<LogEntry> = entries.iter().map(to_journal).collect();
-        let hard = (hard != given).then_some(*hard);
+        let rebased = self.journal.rebased.take();
+        let hard = (hard != given || rebased.is_some()).then_some(hard);
+        let snapshot = snapshot.or(rebased);
         self.journal.given = self.journal.hard;
         actions.push(Action::Persist { number, snapshot, entries, hard });
         true
+    }
+
+    /// R7: that a configuration is committed must outlive a crash of all, since those it removed are not asked again.
+    fn commits_configuration(&mut self) -> bool {
+        let (from, to) = (self.journal.seen, self.journal.hard.commit);
+        self.journal.seen = to;
+        self.raw.store().has_configuration(from + 1, to)
     }
 
     pub(super) fn on_persisted(&mut self, now: Now, number: u64, actions: &mut Vec<Action>) {
@@ -190,7 +215,7 @@ impl Replica {
             && let Some(round) = self.journal.rounds.pop_front()
         {
             if round.writes {
-                self.journal.durable = round.ballot;
+                self.journal.durable = round.hard;
             }
             self.raw.on_persist_ready(round.number);
             self.send(now, round.withheld, actions);
@@ -234,10 +259,6 @@ impl Replica {
         let applied = self.fold.index();
         self.raw.advance_apply_to(applied);
         actions.push(Action::Applied { index: applied });
-        if self.fold.configuration().has_removed(self.id) {
-            self.leave(actions);
-            return Ok(());
-        }
         self.answer_reads(actions);
         Ok(())
     }
@@ -250,7 +271,11 @@ impl Replica {
             let expected = self.fold.configuration().state();
             let same = raft_proto::conf_state_eq(&state, &expected);
             assert!(same, "consensus and fold have different configurations");
-            self.snapshots.configured(index, self.fold.configuration());
+            let before = self.snapshots.configuration();
+            let after = self.fold.configuration();
+            let removed = before.members.iter().filter(|(id, _)| !after.members.contains_key(id));
+            self.contacts.part(removed.map(|(id, member)| (*id, member.peer)));
+            self.snapshots.configured(index, after);
         }
         self.walk.moved();
         Ok(())

@@ -75,6 +75,18 @@ impl Snapshots {
         self.configurations.push_back((index, configuration.clone()));
     }
 
+    /// The last configuration.
+    pub fn configuration(&self) -> &Configuration {
+        let (_, last) =
+            self.configurations.back().expect("it starts with one and keeps the newest");
+        last
+    }
+
+    /// Where the last configuration was committed, or an index above it.
+    pub fn configured_at(&self) -> u64 {
+        self.configurations.back().map_or(0, |(index, _)| *index)
+    }
+
     fn configuration_at(&self, index: u64) -> Option<&Configuration> {
         let found = self.configurations.iter().rev().find(|(from, _)| *from <= index);
         found.map(|(_, configuration)| configuration)
