@@ -186,6 +186,9 @@ impl Sink {
         } else {
             bucket_of_row(&self.key, buckets)
         };
+        if !self.wanted[bucket as usize] {
+            return Ok(());
+        }
         let items = &mut self.buckets[bucket as usize];
         let before = items.len();
         let item =
