@@ -131,7 +131,7 @@ fn rest(args: &Args, target: &Target) -> Rest {
 
 fn drive(args: &Args, target: &Target) -> anyhow::Result<Report> {
     let tasks = target.wait_for(PIPELINE, VIEW)?;
-    let observer = target.observer(&tasks)?;
+    let watchable = target.watchable(&tasks)?;
     let rest = rest(args, target);
     let before = Tally::read(target.door())?;
     let plan = Plan {
@@ -143,12 +143,6 @@ fn drive(args: &Args, target: &Target) -> anyhow::Result<Report> {
         linger: Duration::from_millis(args.linger_ms),
         window: args.window as usize,
     };
-    let door = Door::new(target.door().address());
-    let led = move || {
-        let tasks = door.tasks(PIPELINE, VIEW)?;
-        let led = tasks.iter().filter(|task| task.peer == Some(observer.id));
-        anyhow::Ok(led.map(|task| task.bucket).collect())
-    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let cpu = || (weight::cpu_s_of(&target.pids), weight::cpu_s(std::process::id()));
     let (partitions, cpu_before, outcome) = runtime.block_on(async {
@@ -159,13 +153,13 @@ fn drive(args: &Args, target: &Target) -> anyhow::Result<Report> {
         };
         let producer = Producer::connect(settings).await?;
         let partitions = producer.partitions();
-        // A bucket is a partition only if there are as many; and a lone peer leads everything it shows.
-        let watched = tasks.len() == partitions as usize && target.doors.len() > 1;
-        let (_watch, news) = if watched {
-            let (watch, news) = watch::start(observer.http, VIEW, led)?;
-            (Some(watch), Some(news))
-        } else {
-            (None, None)
+        let (_watch, news) = match watchable.filter(|_| tasks.len() == partitions as usize) {
+            Some((bucket, member)) => {
+                let led = leads(target.door(), bucket, member.id);
+                let (watch, news) = watch::start(&member.http, VIEW, bucket, led)?;
+                (Some(watch), Some((bucket, news)))
+            }
+            None => (None, None),
         };
         let cpu_before = cpu();
         let outcome = load::drive(&plan, producer, Instant::now(), news).await?;
@@ -189,6 +183,15 @@ fn drive(args: &Args, target: &Target) -> anyhow::Result<Report> {
         hardware: weight::hardware(target.dir.as_deref()),
         ..figures(args, &outcome)
     })
+}
+
+/// Asks whether a peer leads a bucket of the benchmark's view.
+fn leads(door: &Door, bucket: u32, peer: i32) -> impl FnMut() -> anyhow::Result<bool> + use<> {
+    let door = Door::new(door.address());
+    move || {
+        let tasks = door.tasks(PIPELINE, VIEW)?;
+        Ok(tasks.iter().any(|task| task.bucket == bucket && task.peer == Some(peer)))
+    }
 }
 
 fn figures(args: &Args, outcome: &Outcome) -> Report {

@@ -99,8 +99,8 @@ struct Run<'a> {
     acknowledged: u64,
     ack: Histogram,
     visible: Visible,
-    /// Whether anybody watches what is visible.
-    watched: bool,
+    /// The partition whose events are watched becoming visible.
+    watched: Option<u32>,
     last_ack: Instant,
 }
 
@@ -109,7 +109,7 @@ pub async fn drive(
     plan: &Plan,
     producer: Producer,
     start: Instant,
-    mut news: Option<mpsc::Receiver<News>>,
+    mut news: Option<(u32, mpsc::Receiver<News>)>,
 ) -> anyhow::Result<Outcome> {
     let partitions = producer.partitions();
     let start_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis() as i64;
@@ -122,8 +122,8 @@ pub async fn drive(
         pushed: 0,
         acknowledged: 0,
         ack: Histogram::default(),
-        visible: Visible::new(partitions, plan.warm_up.as_micros() as u64),
-        watched: news.is_some(),
+        visible: Visible::new(plan.warm_up.as_micros() as u64),
+        watched: news.as_ref().map(|(partition, _)| *partition),
         last_ack: start,
     };
     let ticker = Ticker::start(plan.linger)?;
@@ -143,9 +143,9 @@ pub async fn drive(
     })
 }
 
-async fn next(news: &mut Option<mpsc::Receiver<News>>) -> Option<News> {
+async fn next(news: &mut Option<(u32, mpsc::Receiver<News>)>) -> Option<News> {
     match news {
-        Some(news) => news.recv().await,
+        Some((_, news)) => news.recv().await,
         None => None,
     }
 }
@@ -200,8 +200,8 @@ impl Run<'_> {
             for tag in tags.iter().filter(|tag| **tag >= from_us) {
                 self.ack.add(now_us.saturating_sub(*tag));
             }
-            if self.watched && base_offset >= 0 {
-                self.visible.on_ack(partition, base_offset + tags.len() as i64, tags);
+            if self.watched == Some(partition) && base_offset >= 0 {
+                self.visible.on_ack(base_offset + tags.len() as i64, tags);
             }
         }
         if self.plan.rate == 0 {
@@ -212,17 +212,13 @@ impl Run<'_> {
 
     fn on_news(&mut self, news: News) -> anyhow::Result<()> {
         match news {
-            News::Positions { at, positions } => {
+            News::Position { at, offset } => {
                 let at_us = at.duration_since(self.start).as_micros() as u64;
-                for (partition, position) in positions {
-                    self.visible.on_position(partition, position, at_us);
-                }
+                self.visible.on_position(offset, at_us);
                 Ok(())
             }
             News::Led(led) => {
-                for partition in 0..self.producer.partitions() {
-                    self.visible.on_led(partition, led.contains(&partition));
-                }
+                self.visible.on_led(led);
                 Ok(())
             }
             News::Lost(why) => bail!("the watched peer no longer answers: {why}"),

@@ -100,11 +100,15 @@ impl Target {
         }
     }
 
-    /// The peer that leads the fewest of `tasks`: what it shows is a copy.
-    pub(crate) fn observer(&self, tasks: &[TaskRow]) -> anyhow::Result<Member> {
+    /// A bucket and a peer that does not lead it: what that peer shows of it is a copy. None if one leads all.
+    pub(crate) fn watchable(&self, tasks: &[TaskRow]) -> anyhow::Result<Option<(u32, Member)>> {
         let members = self.door().members()?;
         let alive = members.into_iter().filter(|member| member.state == MemberState::Alive);
-        let led = |id: i32| tasks.iter().filter(|task| task.peer == Some(id)).count();
-        alive.min_by_key(|member| led(member.id)).context("no peer is alive")
+        let watched = |member: Member| {
+            let mut others = tasks.iter().filter(|task| task.peer != Some(member.id));
+            others.next().map(|task| (task.bucket, member))
+        };
+        // The last: the first one also answers who leads.
+        Ok(alive.filter_map(watched).next_back())
     }
 }

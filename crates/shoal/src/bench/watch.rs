@@ -1,4 +1,5 @@
-//! Watches what one peer shows: asks it every millisecond, on one kept connection, how far its copy of the view is.
+//! Watches what one peer shows: asks it every millisecond, on one kept connection, how far its copy of one bucket of
+//! the view is. One bucket is enough to measure, and sixteen would cost more than what is measured.
 //!
 //! A plain thread with a plain socket: a general HTTP client would cost more than what it measures. Reports only
 //! what is new. Never judges latency; that is `visible`'s.
@@ -26,10 +27,10 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// What the watcher saw.
 #[derive(Debug)]
 pub enum News {
-    /// Positions that moved, and when the answer had arrived.
-    Positions { at: Instant, positions: Vec<(u32, i64)> },
-    /// The buckets that the watched peer leads.
-    Led(Vec<u32>),
+    /// The bucket has read its partition up to this offset; and when the answer had arrived.
+    Position { at: Instant, offset: i64 },
+    /// Whether the watched peer leads the bucket.
+    Led(bool),
     /// It does not answer any more.
     Lost(String),
 }
@@ -51,19 +52,25 @@ impl Drop for Watch {
     }
 }
 
-/// Starts watching `view` at the peer whose HTTP door is `address`; `led` tells which buckets that peer leads.
+/// Starts watching `bucket` of `view` at the peer whose HTTP door is `address`; `led` tells whether that peer leads
+/// it. As many buckets as partitions are wanted: then an event of a partition is counted in the bucket of its number.
 pub fn start(
-    address: String,
+    address: &str,
     view: &str,
-    mut led: impl FnMut() -> anyhow::Result<Vec<u32>> + Send + 'static,
+    bucket: u32,
+    mut led: impl FnMut() -> anyhow::Result<bool> + Send + 'static,
 ) -> anyhow::Result<(Watch, mpsc::Receiver<News>)> {
     let (sender, receiver) = mpsc::channel(NEWS_MAX);
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = stop.clone();
     let path = format!("/v1/views/{view}/positions?consistency=any");
-    let mut line = Line::open(&address, &path)?;
+    let mut line = Line::open(address, &format!("{path}&bucket={bucket}"))?;
+    if line.ask().is_err() {
+        // A peer that cannot tell buckets apart tells the least of all.
+        line = Line::open(address, &path)?;
+    }
     let thread = std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
-        if let Err(error) = watch(&mut line, &mut led, &stopped, &sender) {
+        if let Err(error) = watch(&mut line, bucket, &mut led, &stopped, &sender) {
             // Nobody listens any more when the run is over.
             let _ = sender.blocking_send(News::Lost(format!("{error:#}")));
         }
@@ -73,11 +80,12 @@ pub fn start(
 
 fn watch(
     line: &mut Line,
-    led: &mut impl FnMut() -> anyhow::Result<Vec<u32>>,
+    partition: u32,
+    led: &mut impl FnMut() -> anyhow::Result<bool>,
     stop: &AtomicBool,
     news: &mpsc::Sender<News>,
 ) -> anyhow::Result<()> {
-    let mut known: Vec<i64> = Vec::new();
+    let mut known = 0;
     let mut looked: Option<Instant> = None;
     let mut next = Instant::now();
     while !stop.load(Ordering::Relaxed) {
@@ -89,34 +97,18 @@ fn watch(
         }
         let shown: ViewPositions = serde_json::from_slice(line.ask()?)?;
         let at = Instant::now();
-        let positions = moved(&mut known, &shown)?;
-        if !positions.is_empty() && news.blocking_send(News::Positions { at, positions }).is_err() {
-            return Ok(());
+        let position = shown.positions.iter().find(|position| position.partition == partition);
+        let offset = position.map_or(0, |position| position.offset);
+        if offset > known {
+            known = offset;
+            if news.blocking_send(News::Position { at, offset }).is_err() {
+                return Ok(());
+            }
         }
         next = (next + PERIOD).max(Instant::now());
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
     Ok(())
-}
-
-/// What differs from what was known; partitions are few, so a list by number serves.
-fn moved(known: &mut Vec<i64>, shown: &ViewPositions) -> anyhow::Result<Vec<(u32, i64)>> {
-    let mut moved = Vec::new();
-    for position in &shown.positions {
-        let (partition, offset) = (position.partition, position.offset);
-        let at = partition as usize;
-        if at >= 1 << 16 {
-            bail!("the peer shows a position of partition {partition}");
-        }
-        if known.len() <= at {
-            known.resize(at + 1, 0);
-        }
-        if known[at] < offset {
-            known[at] = offset;
-            moved.push((partition, offset));
-        }
-    }
-    Ok(moved)
 }
 
 /// One kept HTTP connection that always asks the same.
@@ -176,7 +168,6 @@ fn body(answer: &[u8]) -> anyhow::Result<Option<(usize, usize)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use door::http::Position;
 
     #[test]
     fn the_body_is_found_once_the_head_is_whole() {
@@ -184,17 +175,5 @@ mod tests {
         assert_eq!(body(answer).expect("well-formed"), Some((38, 2)));
         assert_eq!(body(&answer[..30]).expect("not yet"), None);
         assert!(body(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").is_err());
-    }
-
-    #[test]
-    fn only_what_moved_is_news() {
-        let mut known = Vec::new();
-        let shown = |offset| {
-            let stream = "bench".to_owned();
-            ViewPositions { positions: vec![Position { stream, partition: 2, offset }] }
-        };
-        assert_eq!(moved(&mut known, &shown(5)).expect("few"), [(2, 5)]);
-        assert_eq!(moved(&mut known, &shown(5)).expect("few"), []);
-        assert_eq!(moved(&mut known, &shown(3)).expect("few"), []);
     }
 }
