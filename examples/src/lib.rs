@@ -1,1 +1,1 @@
-//! Placeholder.
+//! Pipelines to start from: each is one file with a `main` of its own, in this folder. See README.md.

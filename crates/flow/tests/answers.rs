@@ -185,6 +185,43 @@ fn what_comes_too_late_is_a_dead_letter_that_says_so() {
 }
 
 #[test]
+fn what_is_late_but_allowed_changes_its_window_and_is_emitted_again() {
+    let describe = |mesh: &mut Pipelines| {
+        let events = mesh.pipeline("p").read_with("events", 1);
+        let events = events.event_time(|e| e.time_ms, Duration::ZERO).key_by(|e| e.key());
+        let windows = events.window(Tumbling::of(Duration::from_secs(60)));
+        let windows = windows.allow_late(Duration::from_secs(600));
+        windows.sum(|_| 1u64).view("sums").to("closed");
+    };
+    for seed in 0..SEEDS {
+        let mut mesh = TestMesh::of(describe).seed(seed);
+        let closed = |mesh: &TestMesh| -> Vec<String> {
+            let events = mesh.events("closed");
+            events.iter().map(|e| format!("{:?}={}", e.key(), e.text())).collect()
+        };
+        mesh.send_at("events", "a", "", BEGIN_MS);
+        mesh.send_at("events", "b", "", BEGIN_MS + 200_000);
+        mesh.run();
+        let first = "b\"a@2013-01-01T05:00:00Z\"=1";
+        assert_eq!(closed(&mesh), [first], "seed {seed}");
+        mesh.send_at("events", "a", "", BEGIN_MS + 1);
+        mesh.run();
+        let again = "b\"a@2013-01-01T05:00:00Z\"=2";
+        assert_eq!(closed(&mesh), [first, again], "seed {seed}");
+        mesh.send_at("events", "c", "", BEGIN_MS + 2);
+        mesh.run();
+        let new = "b\"c@2013-01-01T05:00:00Z\"=1";
+        assert_eq!(closed(&mesh), [first, again, new], "seed {seed}");
+        mesh.send_at("events", "b", "", BEGIN_MS + 660_000);
+        mesh.run();
+        mesh.send_at("events", "a", "", BEGIN_MS + 1);
+        mesh.run();
+        assert_eq!(mesh.view("sums").get("a@2013-01-01T05:00:00Z"), Some(2.into()), "seed {seed}");
+        assert_eq!(mesh.dead("p.sums").len(), 1, "seed {seed}");
+    }
+}
+
+#[test]
 fn an_idle_partition_does_not_hold_windows_open() {
     let describe = |mesh: &mut Pipelines| {
         let events = mesh.pipeline("p").read("events").key_by(|e| e.key());
