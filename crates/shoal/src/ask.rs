@@ -12,6 +12,8 @@ use ureq::{Agent, Body};
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 /// A door holds a request 2 s across a leader change; a scan of every shard may take longer.
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
+/// What a Kafka or mesh port does when it is asked in HTTP, and a peer that ends.
+const CLOSED: &str = "closed without an answer: the peer ended, or this is not its HTTP port";
 const CONNECT_WAIT: Duration = Duration::from_secs(3);
 
 /// One peer's HTTP address.
@@ -117,6 +119,11 @@ fn because(error: &ureq::Error) -> String {
         ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionRefused => {
             "connection refused: nothing listens there".to_owned()
         }
+        ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => CLOSED.to_owned(),
+        ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::ConnectionReset => {
+            CLOSED.to_owned()
+        }
+        ureq::Error::Protocol(_) => format!("what answers there does not speak HTTP: {error}"),
         ureq::Error::HostNotFound => "the host's name is not known".to_owned(),
         ureq::Error::Timeout(_) => "no connection in time: wrong address, or a wall between".into(),
         other => other.to_string(),

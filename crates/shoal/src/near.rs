@@ -7,8 +7,9 @@ const DISTANCE_MAX: usize = 3;
 pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     let far = |known: &str| {
-        let tail = known.rsplit('.').next().unwrap_or(known);
-        distance(&word, known).min(distance(&word, tail))
+        let known = known.to_lowercase();
+        let tail = known.rsplit('.').next().unwrap_or(&known);
+        distance(&word, &known).min(distance(&word, tail))
     };
     let (far, best) = known.into_iter().map(|known| (far(known), known)).min()?;
     (far <= DISTANCE_MAX && far * 2 <= word.len().max(2)).then_some(best)
@@ -44,6 +45,7 @@ mod tests {
         assert_eq!(nearest("mesh.tokne", known), Some("mesh.token"));
         assert_eq!(nearest("KAFKA.PRT", known), Some("kafka.port"));
         assert_eq!(nearest("wieght", known), Some("peer.weight"));
+        assert_eq!(nearest("sh031", ["SH0001", "SH0301"]), Some("SH0301"));
         assert_eq!(nearest("colour", known), None);
         assert_eq!(nearest("x", known), None);
     }

@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 pub const PEERS_MAX: usize = 50;
 /// How long `up` and `start` wait for a mesh that is ready.
 const READY: Duration = Duration::from_secs(60);
-/// How long `down` waits for graceful ends; a peer gives itself 5 s.
-const STOP: Duration = Duration::from_secs(8);
+/// How long `down` waits for graceful ends; a peer gives itself less.
+const STOP: Duration = Duration::from_secs(13);
 /// How often `up` begins again with other ports when somebody takes one in the meantime.
 const ATTEMPTS: usize = 3;
 
@@ -146,12 +146,13 @@ impl Testnet {
         Ok(Self { files: files.clone(), command, peers, children: BTreeMap::new() })
     }
 
-    /// The first start: the founder, then all others at once.
+    /// The first start: the founder, then one after the other, so that `p2` is the mesh's second peer.
     fn run_first(&mut self, plan: &Plan) -> Result<(), Problem> {
-        self.spawn(1, true, plan.shards)?;
-        self.answers(1, READY)?;
-        for peer in 2..=self.peers.len() {
-            self.spawn(peer, false, None)?;
+        for peer in 1..=self.peers.len() {
+            let founds = peer == 1;
+            self.spawn(peer, founds, plan.shards.filter(|_| founds))?;
+            let joined = self.peers[peer - 1].clone();
+            self.wait(&joined.name, &[peer], READY, || ready::joined(&joined))?;
         }
         self.ready(READY)
     }
@@ -230,9 +231,9 @@ impl Testnet {
         Ok(())
     }
 
-    /// Ends all peers, gracefully while there is time; `purge` removes the folder too.
+    /// Ends all peers, gracefully while there is time; `purge` removes the folder too, and then nobody needs grace.
     pub fn down(&mut self, purge: bool) -> Result<(), Problem> {
-        self.stop(STOP);
+        self.stop(if purge { Duration::ZERO } else { STOP });
         if purge { self.files.purge() } else { Ok(()) }
     }
 
@@ -287,12 +288,11 @@ impl Testnet {
                 self.check_runs(*peer)?;
             }
             if Instant::now() >= end {
-                let folder = self.folder().display();
                 return Err(Problem::new(
                     "SH0505",
                     format!("{whom} was not ready within {} s", limit.as_secs()),
                     objection,
-                    format!("shoal testnet status --dir {folder}, and {folder}/pN/log"),
+                    format!("look at {}/p*/log", self.folder().display()),
                 ));
             }
             std::thread::sleep(ready::PAUSE);

@@ -12,15 +12,62 @@ pub(crate) mod stream;
 pub(crate) mod testnet;
 pub(crate) mod view;
 
+use crate::ask::Asker;
+use crate::show;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
-/// Peers are shown as `p1`; nobody as "-".
-fn peer(id: &Value) -> String {
-    id.as_i64().map_or_else(|| "-".to_owned(), |id| format!("p{id}"))
+/// What people call the peers: answers tell ids, and the two need not agree.
+struct Names(BTreeMap<i64, String>);
+
+impl Names {
+    /// Asks who is there; where that fails, peers are called by their ids.
+    fn ask(asker: &Asker) -> Self {
+        Self::of(&asker.get("/v1/members", &[]).unwrap_or_default())
+    }
+
+    /// A name that several have (one of them was wiped and came back) is told with its id.
+    fn of(members: &Value) -> Self {
+        let list = || members["members"].as_array().into_iter().flatten();
+        let name = |member: &Value| {
+            let shared = list().filter(|other| other["name"] == member["name"]).count() > 1;
+            let name = show::words(&member["name"]);
+            Some((
+                member["id"].as_i64()?,
+                if shared { format!("{name}#{}", member["id"]) } else { name },
+            ))
+        };
+        Self(list().filter_map(name).collect())
+    }
+
+    /// A peer's name; nobody is "-".
+    fn peer(&self, id: &Value) -> String {
+        let Some(id) = id.as_i64() else {
+            return "-".to_owned();
+        };
+        self.0.get(&id).cloned().unwrap_or_else(|| format!("p{id}"))
+    }
+
+    /// Several peers, in the order they came.
+    fn peers(&self, ids: &Value) -> String {
+        let names: Vec<String> =
+            ids.as_array().into_iter().flatten().map(|id| self.peer(id)).collect();
+        if names.is_empty() { "-".to_owned() } else { names.join(" ") }
+    }
 }
 
-/// Several peers, in the order they came.
-fn peers(ids: &Value) -> String {
-    let ids: Vec<String> = ids.as_array().into_iter().flatten().map(peer).collect();
-    if ids.is_empty() { "-".to_owned() } else { ids.join(" ") }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn peers_are_called_by_their_names_and_twins_by_name_and_id() {
+        let names = Names::of(&json!({"members": [
+            {"id": 1, "name": "p1"}, {"id": 2, "name": "harbour"}, {"id": 3, "name": "p1"},
+        ]}));
+        assert_eq!(names.peers(&json!([2, 3, 1, 4])), "harbour p1#3 p1#1 p4");
+        assert_eq!(names.peer(&json!(null)), "-");
+        assert_eq!(names.peers(&json!([])), "-");
+    }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Between two questions.
-pub(super) const PAUSE: Duration = Duration::from_millis(40);
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
 /// A peer of this machine that does not answer within this is not ready.
 const WAIT: Duration = Duration::from_secs(2);
 
@@ -17,6 +17,12 @@ pub(super) fn peer(peer: &Peer) -> Result<(), String> {
         Ok(answer) => Err(format!("{}: {}", peer.name, crate::show::words(&answer["reasons"]))),
         Err(problem) => Err(format!("{}: {}", peer.name, problem.what)),
     }
+}
+
+/// Nothing, or why a peer does not belong to the mesh yet: it answers once it does.
+pub(super) fn joined(peer: &Peer) -> Result<(), String> {
+    let answer = peer.ask(WAIT).get("/v1/members", &[]);
+    answer.map(|_| ()).map_err(|problem| format!("{}: {}", peer.name, problem.what))
 }
 
 /// Nothing, or the first thing that is missing.

@@ -1,6 +1,6 @@
 //! `shoal pipeline`: what runs, and where.
 
-use super::peer;
+use super::Names;
 use crate::ask::{Asker, encoded};
 use crate::cli::Talk;
 use crate::show::{self, words};
@@ -34,14 +34,15 @@ pub(crate) fn run(verb: &Verb) -> Result<(), Problem> {
         }
         Verb::Describe { name, talk } => {
             let path = format!("/v1/pipelines/{}", encoded(name));
-            let answer = Asker::new(&talk.peer)?.get(&path, &[])?;
-            show::answer(talk.output, &answer, describe);
+            let asker = Asker::new(&talk.peer)?;
+            let answer = asker.get(&path, &[])?;
+            show::answer(talk.output, &answer, |answer| describe(answer, &Names::ask(&asker)));
         }
     }
     Ok(())
 }
 
-fn describe(answer: &Value) -> String {
+fn describe(answer: &Value, names: &Names) -> String {
     let mut text = format!("{} v{}", words(&answer["name"]), words(&answer["version"]));
     for stage in answer["stages"].as_array().into_iter().flatten() {
         text.push_str(&format!(
@@ -56,7 +57,7 @@ fn describe(answer: &Value) -> String {
             vec![
                 words(&task["bucket"]),
                 words(&task["shard"]),
-                peer(&task["peer"]),
+                names.peer(&task["peer"]),
                 words(&task["state"]),
                 words(&task["sequence"]),
                 words(&task["watermark_ms"]),

@@ -33,22 +33,30 @@ pub(crate) fn run(args: &Args) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The member of this name, else the one of this id.
+/// The member of this name, else the one of this id. A name that several have names none.
 fn find<'a>(members: &'a Value, wanted: &str) -> Result<&'a Value, Problem> {
     let list = members["members"].as_array().map_or(&[][..], Vec::as_slice);
+    let named: Vec<&Value> = list.iter().filter(|member| member["name"] == wanted).collect();
+    if let [first, _, ..] = named.as_slice() {
+        let ids: Vec<String> = named.iter().map(|member| member["id"].to_string()).collect();
+        return Err(Problem::new(
+            "SH0305",
+            format!("{} peers are called {wanted}", named.len()),
+            format!("their ids are {}; shoal members shows which is gone", ids.join(" and ")),
+            format!("shoal remove {}", first["id"]),
+        ));
+    }
     let id: Option<i64> = wanted.strip_prefix('p').unwrap_or(wanted).parse().ok();
-    let by_name = list.iter().find(|member| member["name"] == wanted);
-    by_name.or_else(|| list.iter().find(|m| id.is_some() && m["id"].as_i64() == id)).ok_or_else(
-        || {
-            let names: Vec<String> = list.iter().map(|m| show::words(&m["name"])).collect();
-            Problem::new(
-                "SH0305",
-                format!("there is no peer {wanted}"),
-                format!("the mesh has {}", names.join(", ")),
-                "shoal members",
-            )
-        },
-    )
+    let by_id = || list.iter().find(|member| id.is_some() && member["id"].as_i64() == id);
+    named.first().copied().or_else(by_id).ok_or_else(|| {
+        let names: Vec<String> = list.iter().map(|m| show::words(&m["name"])).collect();
+        Problem::new(
+            "SH0305",
+            format!("there is no peer {wanted}"),
+            format!("the mesh has {}", names.join(", ")),
+            "shoal members",
+        )
+    })
 }
 
 fn confirm(name: &str) -> Result<(), Problem> {
@@ -79,11 +87,16 @@ mod tests {
 
     #[test]
     fn a_peer_is_found_by_name_before_id() {
-        let members = json!({"members": [{"id": 1, "name": "p2"}, {"id": 2, "name": "b"}]});
+        let members = json!({"members": [
+            {"id": 1, "name": "p2"}, {"id": 2, "name": "b"},
+            {"id": 3, "name": "c"}, {"id": 4, "name": "c"},
+        ]});
         let id = |wanted| find(&members, wanted).map(|m| m["id"].as_i64());
         assert_eq!(id("p2"), Ok(Some(1)));
         assert_eq!(id("2"), Ok(Some(2)));
         assert_eq!(id("p1"), Ok(Some(1)));
+        assert_eq!(id("4"), Ok(Some(4)));
+        assert!(find(&members, "c").expect_err("two of them").because.contains("3 and 4"));
         assert_eq!(find(&members, "x").expect_err("nobody").code, "SH0305");
     }
 }

@@ -1,6 +1,6 @@
 //! `shoal ring`: which peers hold which shard, or where a key lies.
 
-use super::{peer, peers};
+use super::Names;
 use crate::ask::Asker;
 use crate::cli::Talk;
 use crate::show;
@@ -25,22 +25,23 @@ pub(crate) fn run(args: &Args) -> Result<(), Problem> {
     let asked = [("key", &args.key), ("stream", &args.stream)];
     let query: Vec<(&str, &str)> =
         asked.iter().filter_map(|(name, text)| Some((*name, text.as_deref()?))).collect();
-    let answer = Asker::new(&args.talk.peer)?.get("/v1/ring", &query)?;
-    show::answer(args.talk.output, &answer, table);
+    let asker = Asker::new(&args.talk.peer)?;
+    let answer = asker.get("/v1/ring", &query)?;
+    show::answer(args.talk.output, &answer, |answer| table(answer, &Names::ask(&asker)));
     Ok(())
 }
 
-fn table(answer: &Value) -> String {
+fn table(answer: &Value, names: &Names) -> String {
     let place = &answer["key"];
     let asked = |row: &&Value| place.is_null() || row["shard"] == place["shard"];
     let rows = answer["rows"].as_array().into_iter().flatten().filter(asked).map(|row| {
         vec![
             show::words(&row["shard"]),
-            peer(&row["leader"]),
+            names.peer(&row["leader"]),
             show::words(&row["term"]),
-            peers(&row["voters"]),
-            peers(&row["learners"]),
-            peers(&row["target"]),
+            names.peers(&row["voters"]),
+            names.peers(&row["learners"]),
+            names.peers(&row["target"]),
         ]
     });
     let heading = ["SHARD", "LEADER", "TERM", "VOTERS", "LEARNERS", "TARGET"];

@@ -15,8 +15,8 @@ const FILES: [&str; 2] = ["shoal.toml", "/etc/shoal/shoal.toml"];
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long one look at readiness lasts before it is looked whether the peer has failed.
 const GLANCE: Duration = Duration::from_millis(500);
-/// A graceful stop that takes longer than this is given up.
-const STOP: Duration = Duration::from_secs(5);
+/// A graceful stop that takes longer than this is given up. A peer bounds each step of it; this is for what hangs.
+const STOP: Duration = Duration::from_secs(12);
 
 /// What `shoal start` takes.
 #[derive(Debug, ClapArgs)]

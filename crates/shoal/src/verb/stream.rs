@@ -3,7 +3,7 @@
 mod append;
 mod read;
 
-use super::peer;
+use super::Names;
 use crate::ask::{Asker, encoded};
 use crate::cli::Talk;
 use crate::show::{self, words};
@@ -69,8 +69,9 @@ pub(crate) fn run(verb: &Verb) -> Result<(), Problem> {
             show::answer(talk.output, &answer, |a| show::list(&a["streams"], COLUMNS));
         }
         Verb::Describe { name, talk } => {
-            let answer = describe(&Asker::new(&talk.peer)?, name)?;
-            show::answer(talk.output, &answer, parts);
+            let asker = Asker::new(&talk.peer)?;
+            let answer = describe(&asker, name)?;
+            show::answer(talk.output, &answer, |stream| parts(stream, &Names::ask(&asker)));
         }
         Verb::Append(args) => append::run(args)?,
         Verb::Read(args) => read::run(args)?,
@@ -86,12 +87,12 @@ fn events_path(stream: &str) -> String {
     format!("/v1/streams/{}/events", encoded(stream))
 }
 
-fn parts(stream: &Value) -> String {
+fn parts(stream: &Value, names: &Names) -> String {
     let rows = stream["parts"].as_array().into_iter().flatten().map(|part| {
         vec![
             words(&part["partition"]),
             words(&part["shard"]),
-            peer(&part["leader"]),
+            names.peer(&part["leader"]),
             words(&part["start"]),
             words(&part["next"]),
         ]

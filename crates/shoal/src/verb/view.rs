@@ -1,6 +1,6 @@
 //! `shoal view`: the rows that pipelines keep.
 
-use super::peer;
+use super::Names;
 use crate::ask::{Asker, encoded};
 use crate::cli::Talk;
 use crate::show::{self, words};
@@ -77,8 +77,9 @@ pub(crate) fn run(verb: &Verb) -> Result<(), Problem> {
         Verb::Get { view, key, consistency, talk } => {
             let path = format!("/v1/views/{}/rows/{}", encoded(view), encoded(key));
             let query = [("consistency", consistency.text())];
-            let answer = Asker::new(&talk.peer)?.get(&path, &query)?;
-            show::answer(talk.output, &answer, row);
+            let asker = Asker::new(&talk.peer)?;
+            let answer = asker.get(&path, &query)?;
+            show::answer(talk.output, &answer, |answer| row(answer, &Names::ask(&asker)));
         }
         Verb::Scan { view, from, limit, consistency, talk } => {
             let path = format!("/v1/views/{}/rows", encoded(view));
@@ -92,12 +93,12 @@ pub(crate) fn run(verb: &Verb) -> Result<(), Problem> {
     Ok(())
 }
 
-fn row(answer: &Value) -> String {
+fn row(answer: &Value, names: &Names) -> String {
     let stale = if answer["stale"] == Value::Bool(true) { ", age unknown" } else { "" };
     format!(
         "{}\nfrom {} at index {} of shard {} (term {}), {} ms old{stale}",
         words(&answer["value"]),
-        peer(&answer["peer"]),
+        names.peer(&answer["peer"]),
         words(&answer["position"]["index"]),
         words(&answer["shard"]),
         words(&answer["term"]),
