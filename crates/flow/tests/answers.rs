@@ -191,7 +191,7 @@ fn what_is_late_but_allowed_changes_its_window_and_is_emitted_again() {
         let events = events.event_time(|e| e.time_ms, Duration::ZERO).key_by(|e| e.key());
         let windows = events.window(Tumbling::of(Duration::from_secs(60)));
         let windows = windows.allow_late(Duration::from_secs(600));
-        windows.sum(|_| 1u64).view("sums").to("closed");
+        windows.sum(|_| 1u64).buckets(1).view("sums").to("closed");
     };
     for seed in 0..SEEDS {
         let mut mesh = TestMesh::of(describe).seed(seed);
