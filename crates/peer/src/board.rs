@@ -56,7 +56,8 @@ pub struct Board {
     stopping: AtomicBool,
     /// Counts changes of what is led here.
     leads: watch::Sender<u64>,
-    members: DashMap<PeerId, mesh::Member>,
+    /// What gossip says, by key: it may know a peer before the catalogue here does.
+    members: DashMap<Vec<u8>, mesh::Member>,
 }
 
 impl Board {
@@ -151,10 +152,11 @@ impl Board {
 
     /// What gossip says of a peer.
     pub fn member(&self, peer: PeerId) -> Option<mesh::Member> {
-        self.members.get(&peer).map(|m| m.clone())
+        let key = self.catalogue().roster.get(&peer)?.key.clone();
+        self.members.get(&key).map(|member| member.clone())
     }
-    pub fn set_member(&self, peer: PeerId, member: mesh::Member) {
-        self.members.insert(peer, member);
+    pub fn set_member(&self, member: mesh::Member) {
+        self.members.insert(member.identity.key.clone(), member);
     }
 
     /// The key of a peer of the roster.
@@ -169,9 +171,12 @@ impl Board {
     /// Notes what another peer said of a shard that is not led here; a hint.
     pub fn hint(&self, shard: ShardId, leader: Option<PeerId>) {
         let route = self.route(shard);
-        if !route.leading.load(Ordering::Relaxed) {
-            route.leader.store(leader.map_or(0, |p| p.0), Ordering::Relaxed);
+        let known = route.leader.load(Ordering::Relaxed);
+        // A replica here hears of its leader by itself; a hint may only fill a gap.
+        if route.here.load(Ordering::Relaxed) && (leader.is_none() || known != 0) {
+            return;
         }
+        route.leader.store(leader.map_or(0, |p| p.0), Ordering::Relaxed);
     }
     pub fn set_here(&self, shard: ShardId, here: bool) {
         self.route(shard).here.store(here, Ordering::Relaxed);

@@ -54,7 +54,14 @@ impl Actor for Membership {
     async fn pre_start(&self, me: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
         let limits = mesh::Limits::default();
         let mesh = Mesh::new(args.seed, args.identity, limits);
-        let mut state = State { board: args.board, net: args.net, mesh, start: Instant::now(), me, enrolled: BTreeSet::new() };
+        let mut state = State {
+            board: args.board,
+            net: args.net,
+            mesh,
+            start: Instant::now(),
+            me,
+            enrolled: BTreeSet::new(),
+        };
         state.on_roster();
         Ok(state)
     }
@@ -134,13 +141,12 @@ impl State {
     fn changed(&self, members: Vec<mesh::Member>) {
         for member in members {
             let Ok(key) = PeerKey::from_bytes(&member.identity.key) else { continue };
-            let Some(peer) = self.board.peer_of(&key) else { continue };
-            tracing::info!(%peer, state = ?member.state, "a member changed");
+            tracing::info!(peer = %member.identity.peer, state = ?member.state, "a member changed");
             let addresses = &member.identity.addresses;
             if member.state == mesh::State::Alive && !addresses.mesh.is_empty() {
                 self.net.know(key, addresses.mesh.clone(), addresses.consensus.clone());
             }
-            self.board.set_member(peer, member);
+            self.board.set_member(member);
         }
     }
 }

@@ -8,7 +8,6 @@ use crate::exchange::{Exchanges, Wants};
 use crate::limits;
 use crate::router::Router;
 use crate::shards::{Found, Query, Standing};
-use crate::wall_ms;
 use flow::{Action, Chunk, Input, Restored, StageCode, TaskStreams};
 use model::entry::Commit;
 use model::{Op, ShardId, TaskId};
@@ -40,6 +39,10 @@ pub struct State {
     task: Option<Box<flow::Task>>,
     committed: Option<u64>,
     next_time: Instant,
+    /// Tasks know only how much time has passed since then.
+    start: Instant,
+    /// Which source goes first: another one each time, so that none starves behind a bound.
+    first: usize,
 }
 
 /// What one turn of user code came to.
@@ -56,7 +59,8 @@ impl Actor for Task {
 
     async fn pre_start(&self, me: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
         me.cast(Msg::Run)?;
-        Ok(State { args, task: None, committed: None, next_time: Instant::now() })
+        let now = Instant::now();
+        Ok(State { args, task: None, committed: None, next_time: now, start: now, first: 0 })
     }
 
     async fn handle(
@@ -105,8 +109,12 @@ impl State {
         Ok(())
     }
 
-    fn wants(&self, task: &flow::Task) -> Wants {
-        let from = task.positions().collect();
+    fn wants(&mut self, task: &flow::Task) -> Wants {
+        let mut from: Vec<_> = task.positions().collect();
+        if !from.is_empty() {
+            self.first = (self.first + 1) % from.len();
+            from.rotate_left(self.first);
+        }
         Wants { code: self.args.code.clone(), bucket: self.args.id.bucket, from }
     }
 
@@ -120,9 +128,10 @@ impl State {
     ) -> Result<Turned, ActorProcessingErr> {
         let exchanges = self.args.exchanges.clone();
         let committed = self.committed.take();
+        let start = self.start;
         let work = move || -> Result<Turned, String> {
             let mut actions = Vec::new();
-            let now_ms = wall_ms();
+            let now_ms = start.elapsed().as_millis() as u64;
             if let Some(sequence) = committed {
                 let input = Input::Committed { sequence };
                 task.step(now_ms, input, &mut actions).map_err(text)?;
@@ -130,9 +139,11 @@ impl State {
             let mut chunks = exchanges.gather(&here)?;
             chunks.extend(remote);
             let moved = chunks.iter().any(|chunk| chunk.to > chunk.from);
-            if moved {
+            // Empty chunks belong to it now and then: they show which sources are idle.
+            if actions.is_empty() && (moved || timed) {
                 task.step(now_ms, Input::Chunks(chunks), &mut actions).map_err(text)?;
-            } else if timed {
+            }
+            if actions.is_empty() && timed {
                 task.step(now_ms, Input::Time, &mut actions).map_err(text)?;
             }
             Ok(Turned { task, actions, moved })

@@ -189,7 +189,7 @@ impl State {
         let Some(slot) = self.slots[usize::from(shard.0)].take() else { return };
         let Slot { replica, .. } = slot;
         let id = replica.id();
-        tracing::info!(%shard, replica = %id, "a replica was removed from here");
+        tracing::debug!(%shard, replica = %id, "a replica was removed from here");
         self.tombstones.insert(shard, id);
         self.record(Record::Tombstone { shard, replica: id });
         self.appends.by_partition.retain(|_, (of, _)| *of != shard);

@@ -181,7 +181,7 @@ impl State {
         let base = restored.base;
         match Replica::new(config, restored) {
             Ok(made) => {
-                tracing::info!(%shard, %replica, "a new replica begins here");
+                tracing::debug!(%shard, %replica, "a new replica begins here");
                 self.record(Record::Begin { shard, replica, base });
                 self.seat(shard, made);
                 let ring = self.args.board.ring();

@@ -62,8 +62,8 @@ fn open_all(
     for index in 0..head.shards {
         opening.shard(ShardId(index), founding, &mut recovered)?;
     }
-    let parts = opening.kept;
-    settle_segments(&segments, &parts)?;
+    let mut parts = opening.kept;
+    settle_segments(&segments, &mut parts)?;
     Ok(Kept {
         journal,
         segments: Arc::new(segments),
@@ -114,19 +114,31 @@ impl Opening<'_> {
             self.begin(shard, config, restored);
             return Ok(());
         }
-        let Some(found) = recovered.shards.remove(&shard) else { return self.forget(shard) };
+        let Some(found) = recovered.shards.remove(&shard) else {
+            return self.without_journal(shard, recovered.doubt.as_deref());
+        };
         if found.tombstone.0 > 0 {
             self.kept.tombstones.insert(shard, found.tombstone);
         }
         if found.replica.0 == 0 {
             return self.forget(shard);
         }
-        let doubt = found.doubt.clone().or_else(|| recovered.doubt.clone());
-        if let Some(why) = doubt {
-            return self.doubt(shard, found.replica, &why);
+        if let Some(why) = &found.doubt {
+            return self.doubt(shard, found.replica, why);
         }
         let saved = self.tables.load(shard)?.filter(|saved| saved.applied.replica == found.replica);
         self.restore(shard, config, found, saved)
+    }
+
+    /// The tables know a replica that the journal does not: its votes and its newest entries are lost.
+    fn without_journal(&mut self, shard: ShardId, doubt: Option<&str>) -> Result<(), store::Error> {
+        match self.tables.load(shard)? {
+            Some(saved) => {
+                let why = doubt.unwrap_or("its journal is missing");
+                self.doubt(shard, saved.applied.replica, why)
+            }
+            None => Ok(()),
+        }
     }
 
     fn restore(
@@ -179,15 +191,25 @@ impl Opening<'_> {
     }
 }
 
-/// Cuts every partition to the fold it belongs to; what belongs to no fold here is removed.
-fn settle_segments(segments: &Segments, parts: &Parts) -> Result<(), store::Error> {
+/// Cuts every partition to the fold it belongs to; what belongs to no fold here is removed. A replica whose
+/// segments fall short of its fold is in doubt.
+fn settle_segments(segments: &Segments, parts: &mut Parts) -> Result<(), store::Error> {
     let mut known: BTreeSet<PartitionId> = BTreeSet::new();
-    for (_, replica) in &parts.replicas {
+    let mut short = BTreeMap::new();
+    for (shard, replica) in &parts.replicas {
         for (partition, found) in replica.fold().partitions() {
-            segments.truncate_to(partition, found.next_offset)?;
-            known.insert(partition);
+            match segments.truncate_to(partition, found.next_offset) {
+                Ok(()) => drop(known.insert(partition)),
+                Err(error @ (store::Error::Missing(_) | store::Error::Rot(_))) => {
+                    tracing::error!(%shard, ?partition, %error, "a replica is in doubt");
+                    short.insert(*shard, replica.id());
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
+    parts.replicas.retain(|(shard, _)| !short.contains_key(shard));
+    parts.doubts.extend(short);
     for partition in segments.partitions()? {
         if !known.contains(&partition) {
             segments.remove(partition)?;
