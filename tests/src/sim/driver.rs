@@ -340,18 +340,22 @@ impl World {
     }
 
     /// A leader says that this replica is a new learner here.
-    fn create(&mut self, id: i32, replica: ReplicaId) -> Result<(), String> {
-        self.note(format_args!("p{id} makes {replica}"));
+    fn create(&mut self, id: i32, new: ReplicaId) -> Result<(), String> {
+        self.note(format_args!("p{id} makes {new}"));
         let config = self.config(id);
         let keep = self.menu.log_bytes;
-        let restored = Replica::joining(&config, replica);
+        let restored = Replica::joining(&config, new);
         let (base, hard) = (restored.base, restored.hard);
         let mut here = Replica::new(config, restored).map_err(|e| e.to_string())?;
         here.keep_log(keep, 2 * keep);
-        self.invariants.restarted(id, replica, here.fold().index());
+        self.invariants.restarted(id, new, here.fold().index());
+        // Who waits for the replica that was here gets no answer from it any more.
+        for request in std::mem::take(&mut self.peer(id).asked).into_keys() {
+            self.reply(request, Reply { result: Err(replica::Refusal::Unknown), seen: None });
+        }
         let peer = self.peer(id);
         peer.disk.clear();
-        peer.disk.write(Frame { number: 0, parts: vec![Part::Begin { replica, base, hard }] });
+        peer.disk.write(Frame { number: 0, parts: vec![Part::Begin { replica: new, base, hard }] });
         (peer.replica, peer.syncing) = (Some(here), 0);
         self.sync(id);
         let life = self.peer(id).lives;

@@ -186,8 +186,10 @@ impl World {
 
     /// A disk is replaced by an empty one: allowed for one voter of three at a time, and for learners.
     fn wipe(&mut self, id: i32) {
-        let Some(newest) = self.newest() else { return };
-        let configuration = newest.fold().configuration().clone();
+        // Only a leader knows who votes.
+        let leader = self.leader().and_then(|leader| self.peers[&leader].replica.as_ref());
+        let Some(leader) = leader else { return };
+        let configuration = leader.fold().configuration().clone();
         let Some(mine) = self.peers[&id].replica.as_ref().map(Replica::id) else { return };
         let healing = configuration.members.keys().any(|id| self.menu.wiped.contains(id));
         let sole = configuration.voters().len() < 3 && !configuration.is_learner(mine);
@@ -239,12 +241,6 @@ impl World {
         self.peers.values().filter(leads).max_by_key(term).map(|peer| peer.id)
     }
 
-    /// The replica that has applied most.
-    fn newest(&self) -> Option<&Replica> {
-        let replicas = self.peers.values().filter_map(|peer| peer.replica.as_ref());
-        replicas.max_by_key(|replica| replica.fold().index())
-    }
-
     /// What is still missing for health; nothing if the group is whole and idle.
     pub(super) fn is_healthy(&self) -> Result<(), String> {
         let leader = self.leader().ok_or("nobody leads")?;
@@ -252,7 +248,8 @@ impl World {
         let status = first.status();
         let (target, mut voters) = (&self.target.1, status.voters.clone());
         let mut wanted = target.clone();
-        (voters.sort(), wanted.sort());
+        voters.sort();
+        wanted.sort();
         if status.joint {
             return Err(format!("p{leader} is in a joint state"));
         }
