@@ -8,6 +8,8 @@ mod catalogue;
 mod keep;
 mod origins;
 mod recent;
+#[cfg(test)]
+mod tests;
 
 pub use crate::configuration::Member;
 

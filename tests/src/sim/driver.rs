@@ -252,6 +252,10 @@ impl World {
                 self.note(format_args!(
                     "p{id} {me} term {term} leader {leader:?} leading {leading}"
                 ));
+                let fold = self.peers[&id].replica.as_ref().map(Replica::fold);
+                if leading && fold.is_some_and(|fold| fold.term() != term) {
+                    return Err(format!("p{id} {me} answers in term {term} before its first entry"));
+                }
                 self.invariants.role(id, me, term, leader, leading)
             }
             Action::WantManifest { .. } => {

@@ -4,6 +4,8 @@
 //! what was true already changes nothing and is answered as before.
 
 mod register;
+#[cfg(test)]
+mod tests;
 
 use crate::limits::PARTITIONS_MAX;
 use model::catalogue::{Catalogue, Change, Changed, Enrolled, Stream};

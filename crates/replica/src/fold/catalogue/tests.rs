@@ -1,0 +1,188 @@
+//! The catalogue's rules, told change by change.
+
+use super::*;
+use model::StageId;
+use model::catalogue::{Addresses, Registration, StageSpec};
+
+/// A catalogue that is changed once an index.
+#[derive(Default)]
+struct Book {
+    catalogue: Option<Arc<Catalogue>>,
+    index: u64,
+}
+
+impl Book {
+    fn founded() -> Self {
+        let mut book = Self::default();
+        let found = Change::Found { mesh: MeshId(1), shards: 64, replication: 3 };
+        assert_eq!(book.change(found), Changed::Done { index: 1 });
+        book
+    }
+
+    fn change(&mut self, it: Change) -> Changed {
+        self.index += 1;
+        change(&mut self.catalogue, self.index, it)
+    }
+
+    fn join(&mut self, peer: Enrolled) -> PeerId {
+        match self.change(Change::Join(peer)) {
+            Changed::Joined { peer, .. } => peer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn now(&self) -> &Catalogue {
+        self.catalogue.as_ref().expect("founded")
+    }
+
+    fn create(&mut self, id: u128, name: &str, partitions: u32) -> Changed {
+        let name = name.to_owned();
+        self.change(Change::CreateStream { id: StreamId(id), name, partitions })
+    }
+}
+
+fn peer(key: u8, incarnation: u64, holds: &[(&str, u32, u64)]) -> Enrolled {
+    Enrolled {
+        id: PeerId(0),
+        key: vec![key],
+        name: format!("p{key}"),
+        zone: String::new(),
+        weight: 100,
+        addresses: Addresses::default(),
+        incarnation,
+        holds: holds.iter().map(|(name, v, f)| (name.to_string(), *v, *f)).collect(),
+        version: "0.1.0".into(),
+    }
+}
+
+fn registration(version: u32, fingerprint: u64) -> Registration {
+    let stage = StageSpec {
+        id: StageId(u128::from(version) * 100),
+        name: "count".into(),
+        buckets: 8,
+        sources: vec![("words".into(), StreamId(50), 16)],
+        view: Some(("counts".into(), "u64".into())),
+        output: Some(("totals".into(), StreamId(u128::from(version) * 100 + 1))),
+        dead: StreamId(u128::from(version) * 100 + 2),
+    };
+    Registration { pipeline: "wc".into(), version, fingerprint, stages: vec![stage] }
+}
+
+fn code(changed: Changed) -> String {
+    match changed {
+        Changed::Refused { code, .. } => code,
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_mesh_is_founded_once_and_nothing_is_before_it() {
+    let mut book = Book::default();
+    assert_eq!(code(book.change(Change::Join(peer(1, 1, &[])))), "SH0104");
+    let found = |mesh| Change::Found { mesh: MeshId(mesh), shards: 64, replication: 3 };
+    assert_eq!(book.change(found(7)), Changed::Done { index: 2 });
+    assert_eq!(book.change(found(7)), Changed::Done { index: 2 });
+    assert_eq!(code(book.change(found(8))), "SH0104");
+}
+
+#[test]
+fn peers_get_ids_in_order_and_never_again() {
+    let mut book = Book::founded();
+    assert_eq!(book.join(peer(1, 1, &[])), PeerId(1));
+    assert_eq!(book.join(peer(2, 1, &[])), PeerId(2));
+    assert_eq!(book.now().epoch, Epoch(3));
+    let refreshed = Enrolled { version: "0.2.0".into(), ..peer(2, 2, &[]) };
+    assert_eq!(book.join(refreshed), PeerId(2));
+    assert_eq!((book.now().epoch, book.now().index), (Epoch(3), 4), "no new epoch");
+    assert_eq!(book.now().roster[&PeerId(2)].version, "0.2.0");
+    assert_eq!(book.join(peer(2, 1, &[])), PeerId(2));
+    assert_eq!(book.now().roster[&PeerId(2)].incarnation, 2, "an old start tells nothing");
+    assert_eq!(book.change(Change::Remove { peer: PeerId(2) }), Changed::Done { index: 6 });
+    assert_eq!(book.join(peer(2, 3, &[])), PeerId(3));
+    assert_eq!(code(book.change(Change::Remove { peer: PeerId(2) })), "SH0305");
+}
+
+#[test]
+fn a_weight_moves_the_ring_only_when_it_changes() {
+    let mut book = Book::founded();
+    book.join(peer(1, 1, &[]));
+    let weigh = |weight| Change::Weigh { peer: PeerId(1), weight };
+    assert_eq!(book.change(weigh(50)), Changed::Done { index: 3 });
+    assert_eq!(book.change(weigh(50)), Changed::Done { index: 3 });
+    assert_eq!(book.now().epoch, Epoch(3));
+}
+
+#[test]
+fn a_stream_is_made_once_under_its_first_id() {
+    let mut book = Book::founded();
+    let made = |id, created| Changed::Stream { id: StreamId(id), created };
+    assert_eq!(book.create(5, "orders", 16), made(5, true));
+    assert_eq!(book.create(6, "orders", 16), made(5, false));
+    assert_eq!(code(book.create(6, "orders", 8)), "SH0302");
+    assert_eq!(code(book.create(6, "../x", 8)), "SH0002");
+    assert_eq!(code(book.create(6, "none", 0)), "SH0001");
+    assert_eq!(code(book.create(5, "other", 1)), "SH0302");
+}
+
+#[test]
+fn a_pipeline_brings_its_streams_and_views_placed_by_stage() {
+    let mut book = Book::founded();
+    assert_eq!(book.change(Change::Register(registration(1, 9))), Changed::Done { index: 2 });
+    let now = book.now();
+    let totals = now.stream("totals").expect("made");
+    assert_eq!((totals.placement, totals.partitions), (100, 8));
+    assert_eq!(totals.written_by, Some(StageId(100)));
+    assert!(now.stream("wc.count.dead").is_some() && now.stream("words").is_some());
+    assert_eq!(now.views["counts"].stage, StageId(100));
+    let again = Registration { stages: registration(2, 9).stages, ..registration(1, 9) };
+    assert_eq!(book.change(Change::Register(again)), Changed::Done { index: 2 }, "once");
+    assert_eq!(code(book.change(Change::Register(registration(1, 8)))), "SH0302");
+    assert_eq!(code(book.create(7, "totals", 8)), "SH0302", "clients may not write it");
+}
+
+#[test]
+fn a_later_version_runs_when_all_that_hold_the_running_one_hold_it() {
+    let mut book = Book::founded();
+    book.join(peer(1, 1, &[("wc", 1, 9)]));
+    book.join(peer(2, 1, &[("wc", 1, 9)]));
+    book.join(peer(3, 1, &[]));
+    book.change(Change::Register(registration(1, 9)));
+    book.join(peer(1, 2, &[("wc", 2, 9)]));
+    book.change(Change::Register(registration(2, 9)));
+    assert_eq!(
+        (book.now().pipelines["wc"].version, book.now().pipelines["wc"].next),
+        (1, Some((2, 9)))
+    );
+    book.join(peer(2, 2, &[("wc", 2, 9)]));
+    assert_eq!((book.now().pipelines["wc"].version, book.now().pipelines["wc"].next), (2, None));
+    assert_eq!(book.now().pipelines["wc"].stages[0].id, StageId(100), "the stage keeps its id");
+    let index = book.now().index;
+    assert_eq!(book.change(Change::Register(registration(1, 9))), Changed::Done { index });
+}
+
+#[test]
+fn a_later_version_of_another_shape_is_installed_by_its_registration() {
+    let mut book = Book::founded();
+    book.join(peer(1, 1, &[("wc", 1, 9)]));
+    book.change(Change::Register(registration(1, 9)));
+    book.change(Change::Register(registration(2, 10)));
+    book.join(peer(1, 2, &[("wc", 2, 10)]));
+    assert_eq!(book.now().pipelines["wc"].version, 1, "its shape is not known yet");
+    book.change(Change::Register(registration(2, 10)));
+    assert_eq!(book.now().pipelines["wc"].version, 2);
+    let mut wider = registration(3, 11);
+    wider.stages[0].buckets = 16;
+    assert_eq!(code(book.change(Change::Register(wider))), "SH0302");
+}
+
+#[test]
+fn names_that_others_own_are_refused() {
+    let mut book = Book::founded();
+    assert!(matches!(book.create(1, "totals", 8), Changed::Stream { .. }));
+    assert_eq!(code(book.change(Change::Register(registration(1, 9)))), "SH0302");
+    let mut twice = registration(1, 9);
+    twice.stages[0].output = None;
+    let second = StageSpec { name: "more".into(), id: StageId(7), ..twice.stages[0].clone() };
+    twice.stages.push(second);
+    assert_eq!(code(book.change(Change::Register(twice))), "SH0302", "two stages, one view");
+}
