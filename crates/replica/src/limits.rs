@@ -53,8 +53,6 @@ pub const STEADY_TICKS: u64 = 200;
 pub const STEADY_SPREAD_TICKS: u64 = 64;
 /// A replica heard of within this is live.
 pub const LIVE_US: u64 = 1_000_000;
-/// A follower this close to the end of the log is caught up.
-pub const CAUGHT_UP_ENTRIES: u64 = 64;
 /// Replicas of one configuration, joint ones included.
 pub const MEMBERS_MAX: usize = 16;
 /// Senders outside of the configuration whose peer is remembered, to answer them.

@@ -293,7 +293,7 @@ impl Replica {
         let last = self.raw.raft.raft_log.last_index();
         self.proposals.forget_above(last, actions);
         self.clock.crown(self.fold.time_ms());
-        self.walk.crown();
+        self.walk.crown(self.raw.raft.raft_log.committed);
     }
 
     fn leader_peer(&self) -> Option<PeerId> {

@@ -115,6 +115,7 @@ impl World {
         self.after(first, Event::Checkpoint { peer: id, life });
         self.after(1_000, Event::Target { peer: id, life });
         self.turn_if_needed(id);
+        self.relapse(id);
         Ok(())
     }
 
@@ -245,6 +246,12 @@ impl World {
                 }
                 let digest = fold.digest();
                 self.invariants.applied(id, me, index, fold)?;
+                let configuration = fold.configuration();
+                let seen = (configuration.epoch.0, configuration.next_replica);
+                if !configuration.is_joint() && seen > self.settled_epoch {
+                    self.settled_epoch = seen;
+                    self.configuration_moved();
+                }
                 self.note(format_args!("p{id} {me} applied {index} {digest:016x}"));
                 Ok(())
             }
@@ -254,7 +261,9 @@ impl World {
                 ));
                 let fold = self.peers[&id].replica.as_ref().map(Replica::fold);
                 if leading && fold.is_some_and(|fold| fold.term() != term) {
-                    return Err(format!("p{id} {me} answers in term {term} before its first entry"));
+                    return Err(format!(
+                        "p{id} {me} answers in term {term} before its first entry"
+                    ));
                 }
                 self.invariants.role(id, me, term, leader, leading)
             }

@@ -108,12 +108,7 @@ impl World {
                 let other = self.dice.range(1, self.menu.peers as u64 + 1) as i32;
                 self.cut(peer, other);
             }
-            Fault::Isolate => {
-                for other in 1..=self.menu.peers {
-                    self.cut(peer, other);
-                    self.cut(other, peer);
-                }
-            }
+            Fault::Isolate => self.isolate(peer),
             Fault::Pause => {
                 let until = self.now_us() + self.dice.range(50_000, 3_000_000);
                 self.note(format_args!("p{peer} stops until {until}"));
@@ -147,8 +142,47 @@ impl World {
         Ok(())
     }
 
-    fn crash(&mut self, id: i32) {
-        if !self.peers[&id].is_up() {
+    /// Every process ends at once.
+    pub(super) fn power_cut(&mut self) {
+        (1..=self.menu.peers).for_each(|peer| self.crash(peer));
+    }
+
+    /// The group's configuration moved: the worst moment for the power to go.
+    pub(super) fn configuration_moved(&mut self) {
+        self.configured_us = self.now_us();
+        if self.menu.kinds.contains(&Fault::PowerCut) && self.dice.chance(100) {
+            let delay = self.dice.range(0, 40_000);
+            self.after(delay, Event::PowerCut);
+        }
+    }
+
+    /// A process that has just started ends again.
+    pub(super) fn relapse(&mut self, id: i32) {
+        if !self.healing && self.now_us() > 0 && self.dice.chance(100) {
+            let life = self.peers[&id].life_number();
+            let delay = self.dice.range(0, 5_000);
+            self.after(delay, Event::Crash { peer: id, life });
+        }
+    }
+
+    /// Nobody hears a peer, and it hears nobody; half of the time the leader, and half of the time all notice at
+    /// once that their connections broke. Clients reach everybody.
+    fn isolate(&mut self, peer: i32) {
+        let leader = self.leader().filter(|_| self.dice.chance(500));
+        let peer = leader.unwrap_or(peer);
+        let noticed = self.dice.chance(500);
+        for other in 1..=self.menu.peers {
+            self.cut(peer, other);
+            self.cut(other, peer);
+            if noticed && other != peer {
+                let life = self.peers[&other].life_number();
+                self.after(1_000, Event::Lost { peer: other, life, other: peer });
+            }
+        }
+    }
+
+    pub(super) fn crash(&mut self, id: i32) {
+        if !self.peers[&id].is_up() || self.healing {
             return;
         }
         self.crashes += 1;
@@ -192,8 +226,15 @@ impl World {
         let configuration = leader.fold().configuration().clone();
         let Some(mine) = self.peers[&id].replica.as_ref().map(Replica::id) else { return };
         let healing = configuration.members.keys().any(|id| self.menu.wiped.contains(id));
+        // The others know the configuration: who was removed by it is not needed any more.
+        let told = configuration.members.keys().filter(|member| **member != mine).all(|member| {
+            let there = self.peers.values().filter_map(|peer| peer.replica.as_ref());
+            let mut there = there.filter(|replica| replica.id() == *member);
+            there.any(|replica| *replica.fold().configuration() == configuration)
+        });
+        let settled = told && self.now_us() > self.configured_us + 1_000_000;
         let sole = configuration.voters().len() < 3 && !configuration.is_learner(mine);
-        if !self.peers[&id].is_up() || configuration.is_joint() || healing || sole {
+        if !self.peers[&id].is_up() || configuration.is_joint() || healing || sole || !settled {
             return;
         }
         self.note(format_args!("p{id} loses its disk and {mine}"));

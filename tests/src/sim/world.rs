@@ -41,6 +41,8 @@ pub enum Event {
     Timeout { request: u64 },
     Client { client: usize },
     Start { peer: i32, life: u64 },
+    Crash { peer: i32, life: u64 },
+    PowerCut,
     Fault,
     Join { from: i32, to: i32 },
     Look,
@@ -79,6 +81,10 @@ pub struct World {
     pub(super) crashes: u64,
     pub(super) snapshots: u64,
     pub(super) healing: bool,
+    /// The newest configuration that some replica was seen to be in, not joint: its epoch and next replica id.
+    pub(super) settled_epoch: (u64, u64),
+    /// When that was.
+    pub(super) configured_us: u64,
     healthy_us: Option<u64>,
     trace: u64,
     events: u64,
@@ -108,6 +114,8 @@ impl World {
             crashes: 0,
             snapshots: 0,
             healing: false,
+            settled_epoch: (0, 0),
+            configured_us: 0,
             healthy_us: None,
             trace: 0,
             events: 0,
@@ -204,6 +212,14 @@ impl World {
             }
             Event::Start { peer, .. } => self.start(peer),
             Event::Fault => self.fault(),
+            Event::PowerCut => {
+                self.power_cut();
+                Ok(())
+            }
+            Event::Crash { peer, .. } => {
+                self.crash(peer);
+                Ok(())
+            }
             Event::Join { from, to } => {
                 self.network.join(from, to);
                 Ok(())
@@ -249,6 +265,7 @@ impl Event {
             | Self::Fetched { peer, life, .. }
             | Self::Outcome { peer, life, .. }
             | Self::Ask { peer, life, .. }
+            | Self::Crash { peer, life }
             | Self::Start { peer, life } => Some((*peer, *life)),
             _ => None,
         }

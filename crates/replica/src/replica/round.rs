@@ -271,6 +271,12 @@ impl Replica {
             let expected = self.fold.configuration().state();
             let same = raft_proto::conf_state_eq(&state, &expected);
             assert!(same, "consensus and fold have different configurations");
+            if self.is_elected() && !self.raw.raft.promotable() {
+                // It was elected with the entry that removes it in its log; consensus cannot lead from outside.
+                let term = self.raw.raft.term;
+                self.raw.raft.become_follower(term, 0);
+                self.dice();
+            }
             let before = self.snapshots.configuration();
             let after = self.fold.configuration();
             let removed = before.members.iter().filter(|(id, _)| !after.members.contains_key(id));

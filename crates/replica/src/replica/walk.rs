@@ -23,6 +23,8 @@ pub struct Walk {
     steady: u64,
     /// Replicas that were live and caught up at the last tick, the leader among them.
     caught_up: BTreeSet<ReplicaId>,
+    /// What was committed at the last tick: who has it is caught up.
+    committed: u64,
 }
 
 impl Walk {
@@ -58,7 +60,8 @@ impl Walk {
         self.caught_up.clear();
         self.steady = 0;
     }
-    pub fn crown(&mut self) {
+    pub fn crown(&mut self, committed: u64) {
+        self.committed = committed;
         self.steady = 0;
         self.due = true;
     }
@@ -82,20 +85,20 @@ impl Replica {
             return;
         }
         self.walk.caught_up = self.caught_up(now);
+        self.walk.committed = self.raw.raft.raft_log.committed;
         self.walk.due = true;
         self.shorten(now);
         self.favour_owner();
     }
 
-    /// Live replicas at the end of the log or nearly so, and this one.
+    /// Live replicas that have what was committed a tick ago, and this one.
     fn caught_up(&self, now: Now) -> BTreeSet<ReplicaId> {
-        let last = self.raw.raft.raft_log.last_index();
         let is_caught_up = |id: &&ReplicaId| {
             **id == self.id
                 // After a snapshot consensus goes on probing until something new is written: that is close enough.
                 || self.raw.raft.prs().get(id.0).is_some_and(|progress| {
                     progress.state != ProgressState::Snapshot
-                        && progress.matched + CAUGHT_UP_ENTRIES >= last
+                        && progress.matched >= self.walk.committed
                         && self.contacts.is_live(**id, now)
                 })
         };
