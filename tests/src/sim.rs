@@ -4,6 +4,7 @@
 //! faults stop, and the group must heal: all requests answered, all folds equal, the configuration at its target,
 //! the lead at its owner. Everything follows from the seed: the same seed gives the same trace, byte for byte.
 
+mod bulk;
 mod clients;
 mod dice;
 mod disk;

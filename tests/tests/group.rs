@@ -1,6 +1,6 @@
 //! A shard's group under every fault the simulator knows.
 //!
-//! `SHOAL_SEEDS=n` runs n seeds, `SHOAL_SEED=s` runs one and shows its trace.
+//! `SHOAL_SEEDS=n` runs n seeds, `SHOAL_SEED=s` runs one and shows its trace, both run n seeds from s on.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,19 +42,21 @@ fn run_seeds(seeds: std::ops::Range<u64>) -> Result<Vec<sim::Outcome>, String> {
 
 #[test]
 fn a_group_loses_nothing_it_acknowledged_and_heals() {
-    if let Some(seed) = setting("SHOAL_SEED") {
+    let (first, seeds) = (setting("SHOAL_SEED"), setting("SHOAL_SEEDS"));
+    if let (Some(seed), None) = (first, seeds) {
         match sim::run(seed, true) {
             Ok(outcome) => println!("{outcome:?}"),
             Err(why) => panic!("{why}"),
         }
         return;
     }
-    let seeds = setting("SHOAL_SEEDS").unwrap_or(SEEDS);
+    let (first, seeds) = (first.unwrap_or(0), seeds.unwrap_or(SEEDS));
     let began = std::time::Instant::now();
-    let outcomes = run_seeds(0..seeds).unwrap_or_else(|why| panic!("{why}"));
+    let outcomes =
+        run_seeds(first..first.saturating_add(seeds)).unwrap_or_else(|why| panic!("{why}"));
     let sum = |of: fn(&sim::Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
     println!(
-        "{seeds} seeds in {:?}: {} events, {} appends acknowledged, {} crashes, {} snapshots, {} terms",
+        "{seeds} seeds from {first} in {:?}: {} events, {} appends acknowledged, {} crashes, {} snapshots, {} terms",
         began.elapsed(),
         sum(|o| o.events),
         sum(|o| o.acknowledged),

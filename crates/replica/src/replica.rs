@@ -237,6 +237,14 @@ impl Replica {
         self.raw.store().above(index)
     }
 
+    /// Answers everything that waits here and takes part in nothing any more: for a driver that puts a newer replica
+    /// of its peer in this one's place.
+    pub fn retire(&mut self, actions: &mut Vec<Action>) {
+        self.proposals.abandon(actions);
+        self.reads.fail(Refusal::NotLeader { leader: None }, actions);
+        self.fate = Fate::Gone;
+    }
+
     /// Keeps less of the log in memory than usual below the durable index: `tail` bytes, or up to `follower` bytes
     /// while a live follower needs them. For peers with little memory, and for tests of snapshots.
     pub fn keep_log(&mut self, tail: usize, follower: usize) {

@@ -1,7 +1,8 @@
 //! A peer as far as one shard needs it: drives the real machine, its disk and its links.
 
+use super::bulk::Content;
 use super::clients::Seen;
-use super::disk::{Disk, Frame, Part, Rows, Segments, Tables};
+use super::disk::{Disk, Frame, Part};
 use super::world::{Ask, Event, Reply, World};
 use bytes::Bytes;
 use model::{Epoch, PeerId, ReplicaId};
@@ -23,21 +24,11 @@ pub struct Peer {
     /// Frames that the running sync covers.
     syncing: usize,
     /// The manifest that is being fetched.
-    fetching: Option<Bytes>,
+    pub fetching: Option<Bytes>,
     /// What was fetched for a snapshot that is being installed, by its index.
-    fetched: Option<(u64, Content)>,
+    pub fetched: Option<(u64, Content)>,
     /// Requests that are not answered, with the moment they came.
     pub asked: BTreeMap<u64, u64>,
-}
-
-/// The content of a manifest: what a receiver fetches.
-#[derive(Clone)]
-pub struct Content {
-    pub index: u64,
-    pub term: u64,
-    pub small: Vec<u8>,
-    pub rows: Rows,
-    pub segments: Segments,
 }
 
 impl Peer {
@@ -362,9 +353,15 @@ impl World {
         let mut here = Replica::new(config, restored).map_err(|e| e.to_string())?;
         here.keep_log(keep, 2 * keep);
         self.invariants.restarted(id, new, here.fold().index());
-        // Who waits for the replica that was here gets no answer from it any more.
-        for request in std::mem::take(&mut self.peer(id).asked).into_keys() {
-            self.reply(request, Reply { result: Err(replica::Refusal::Unknown), seen: None });
+        // Who waits for the replica that was here gets no answer from another.
+        let mut last = Vec::new();
+        if let Some(old) = &mut self.peer(id).replica {
+            old.retire(&mut last);
+        }
+        for action in last {
+            if let Action::Answer { request, result } = action {
+                self.answered(id, request, result)?;
+            }
         }
         let peer = self.peer(id);
         peer.disk.clear();
@@ -399,87 +396,5 @@ impl World {
         let number = peer.disk.synced(frames);
         self.sync(id);
         self.input(id, Input::Persisted { number })
-    }
-
-    fn checkpoint(&mut self, id: i32, life: u64) -> Result<(), String> {
-        let next = self.dice.range(500_000, 2_500_000);
-        self.after(next, Event::Checkpoint { peer: id, life });
-        let peer = self.peer(id);
-        let Some(replica) = &mut peer.replica else { return Ok(()) };
-        let checkpoint = replica.fold_mut_checkpoint();
-        let index = checkpoint.index;
-        peer.disk.save(replica.id(), checkpoint);
-        self.note(format_args!("p{id} checkpoint {index}"));
-        self.input(id, Input::Checkpointed { index })
-    }
-
-    fn manifest(&mut self, id: i32) -> Result<(), String> {
-        let number = self.manifests.len() as u64 + 1;
-        let peer = &self.peers[&id];
-        let Some(replica) = &peer.replica else { return Ok(()) };
-        let fold = replica.fold();
-        let rows = fold.rows().map(|(task, key, value)| ((task, key.clone()), value.clone()));
-        let content = Content {
-            index: fold.index(),
-            term: fold.term(),
-            small: fold.small(),
-            rows: rows.collect(),
-            segments: peer.disk.segments.clone(),
-        };
-        let (index, term) = (content.index, content.term);
-        self.manifests.insert(number, content);
-        self.note(format_args!("p{id} manifest {number} of {index}"));
-        let bytes = Bytes::copy_from_slice(&number.to_le_bytes());
-        self.input(id, Input::Manifest { index, term, bytes })
-    }
-
-    fn fetched(
-        &mut self,
-        id: i32,
-        from: i32,
-        manifest: &Bytes,
-        message: Bytes,
-    ) -> Result<(), String> {
-        let number = u64::from_le_bytes(manifest[..].try_into().map_err(|_| "a strange manifest")?);
-        let wanted = self.peers[&id].fetching.as_ref() == Some(manifest);
-        if !wanted {
-            return Ok(());
-        }
-        self.peer(id).fetching = None;
-        let reachable = self.network.hears(from, id) && self.peers[&from].is_up();
-        if !reachable {
-            self.note(format_args!("p{id} cannot fetch {number}"));
-            let me = self.peers[&id].replica.as_ref().map(Replica::id);
-            if let Some(to) = me.filter(|_| self.dice.chance(500)) {
-                let life = self.peers[&from].life_number();
-                self.after(300, Event::Outcome { peer: from, life, to, installed: false });
-            }
-            return Ok(());
-        }
-        let content = self.manifests[&number].clone();
-        let replica = self.peers[&id].replica.as_ref().map_or(ReplicaId(0), Replica::id);
-        let tables = Tables { replica, small: content.small.clone(), rows: content.rows.clone() };
-        let fold = Box::new(tables.fold());
-        self.note(format_args!("p{id} fetched {number}"));
-        self.peer(id).fetched = Some((content.index, content));
-        self.input(id, Input::Fetched { message, fold })
-    }
-
-    /// The snapshot is taken: its tables and segments replace what was here, before the journal says so.
-    fn install(&mut self, id: i32, replica: ReplicaId, index: u64) -> Result<(), String> {
-        let peer = self.peer(id);
-        let found = peer.disk.tables.as_ref().filter(|tables| tables.replica == replica);
-        if found.is_some_and(|tables| tables.fold().index() == index) {
-            // The process ended between the two: the journal is told again.
-            return Ok(());
-        }
-        self.snapshots += 1;
-        self.invariants.jumped(id, index);
-        let peer = self.peer(id);
-        let fetched = peer.fetched.take().filter(|(fetched, _)| *fetched == index);
-        let (_, content) = fetched.ok_or("a snapshot is installed that was not fetched")?;
-        peer.disk.tables = Some(Tables { replica, small: content.small, rows: content.rows });
-        peer.disk.segments = content.segments;
-        Ok(())
     }
 }

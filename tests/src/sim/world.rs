@@ -1,9 +1,10 @@
 //! Virtual time, the queue of what will happen, and the course of a run.
 
 use super::Outcome;
+use super::bulk::Content;
 use super::clients::Clients;
 use super::dice::Dice;
-use super::driver::{Content, Peer};
+use super::driver::Peer;
 use super::faults::Menu;
 use super::invariants::Invariants;
 use super::network::Network;

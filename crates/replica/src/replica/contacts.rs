@@ -1,6 +1,6 @@
 //! Who was heard of, and when; and what is said beside consensus: who is a member no more.
 
-use super::{Fate, Replica};
+use super::Replica;
 use crate::action::Action;
 use crate::error::Error;
 use crate::input::Now;
@@ -151,9 +151,7 @@ impl Replica {
 
     /// This replica is no member any more.
     pub(super) fn leave(&mut self, actions: &mut Vec<Action>) {
-        self.proposals.abandon(actions);
-        self.reads.fail(crate::Refusal::NotLeader { leader: None }, actions);
-        self.fate = Fate::Gone;
+        self.retire(actions);
         actions.push(Action::Gone);
     }
 
