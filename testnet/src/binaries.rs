@@ -20,7 +20,8 @@ pub fn with_words() -> PathBuf {
 fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the project");
+        let root =
+            Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the project");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let status = Command::new(cargo)
             .current_dir(root)
@@ -28,7 +29,8 @@ fn built() -> &'static Path {
             .status()
             .expect("cargo runs");
         assert!(status.success(), "the release build failed");
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+        let target =
+            std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
         target.join("release")
     })
 }

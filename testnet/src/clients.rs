@@ -94,12 +94,19 @@ impl History {
             for (base, tags) in batches.iter().filter(|(base, _)| *base >= 0) {
                 for (at, tag) in tags.iter().enumerate() {
                     let before = by_offset.insert(base + at as i64, *tag);
-                    ensure!(before.is_none(), "partition {partition} offset {} has two events", base + at as i64);
+                    ensure!(
+                        before.is_none(),
+                        "partition {partition} offset {} has two events",
+                        base + at as i64
+                    );
                 }
             }
             let mut last = None;
             for (offset, tag) in by_offset {
-                ensure!(last.is_none_or(|last| last < tag), "partition {partition} offset {offset} is out of order");
+                ensure!(
+                    last.is_none_or(|last| last < tag),
+                    "partition {partition} offset {offset} is out of order"
+                );
                 last = Some(tag);
             }
         }

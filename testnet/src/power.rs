@@ -22,8 +22,10 @@ pub fn possible() -> Result<(), String> {
         return Err("it needs root".into());
     }
     let tools = ["mkfs.ext4", "mount", "python3"];
-    let missing = |tool: &&str| Command::new("which").arg(tool).output().is_ok_and(|o| !o.status.success());
-    match tools.iter().find(missing) {
+    let missing = |tool: &str| {
+        Command::new("which").arg(tool).output().is_ok_and(|output| !output.status.success())
+    };
+    match tools.into_iter().find(|tool| missing(tool)) {
         Some(tool) => Err(format!("it needs {tool}")),
         None => Ok(()),
     }
@@ -36,14 +38,19 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
 }
 
 impl Images {
-    /// One image a folder, mounted there.
+    /// One image a folder, mounted there with what the folder holds; nobody may be using it.
     pub fn make(images: &Path, folders: &[PathBuf], megabytes: u32) -> anyhow::Result<Self> {
         let mut made = Self { mounts: Vec::new() };
+        let held = images.join("held");
+        std::fs::create_dir_all(&held)?;
         for (number, folder) in folders.iter().enumerate() {
             let image = images.join(format!("{number}.img"));
-            std::fs::create_dir_all(folder)?;
             run(Command::new("truncate").arg("-s").arg(format!("{megabytes}M")).arg(&image))?;
             run(Command::new("mkfs.ext4").arg("-q").arg(&image))?;
+            run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&held))?;
+            let copied = run(Command::new("cp").arg("-aT").arg(folder).arg(&held));
+            run(Command::new("umount").arg(&held))?;
+            copied?;
             made.mounts.push((image, folder.clone()));
         }
         made.mount()?;

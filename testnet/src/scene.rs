@@ -44,14 +44,8 @@ impl Setting {
 
 impl Scene {
     pub fn up(setting: Setting) -> Self {
-        Self::up_in(setting, |_| {})
-    }
-
-    /// Prepares the folder before the peers start.
-    pub fn up_in(setting: Setting, prepare: impl FnOnce(&Path)) -> Self {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = TempDir::new().expect("a temporary folder");
-        prepare(folder.path());
         let mut plan = Plan::new(folder.path(), setting.peers);
         plan.binary = Some(setting.binary);
         plan.arguments = setting.arguments;
@@ -88,7 +82,12 @@ impl Scene {
     }
 
     /// Waits until `check` gives something; panics with what it said last.
-    pub fn eventually<T>(&self, what: &str, limit: Duration, mut check: impl FnMut() -> Result<T, String>) -> T {
+    pub fn eventually<T>(
+        &self,
+        what: &str,
+        limit: Duration,
+        mut check: impl FnMut() -> Result<T, String>,
+    ) -> T {
         let start = Instant::now();
         loop {
             match check() {
@@ -105,11 +104,17 @@ impl Scene {
     }
 
     /// All rows of a view at a peer, as numbers by key.
-    pub fn counts(&self, peer: usize, view: &str, consistency: &str) -> anyhow::Result<std::collections::BTreeMap<String, u64>> {
+    pub fn counts(
+        &self,
+        peer: usize,
+        view: &str,
+        consistency: &str,
+    ) -> anyhow::Result<std::collections::BTreeMap<String, u64>> {
         let mut counts = std::collections::BTreeMap::new();
         let mut from = String::new();
         loop {
-            let path = format!("/v1/views/{view}/rows?limit=5000&consistency={consistency}&from={from}");
+            let path =
+                format!("/v1/views/{view}/rows?limit=5000&consistency={consistency}&from={from}");
             let (status, body) = self.get(peer, &path)?;
             anyhow::ensure!(status == 200, "{body}");
             let rows = body["rows"].as_array().cloned().unwrap_or_default();

@@ -62,7 +62,11 @@ fn a_million_events_are_counted_once_through_a_kill() {
     });
     assert!(started, "the kill was in the middle");
     println!("longest gap {:?}, {} retries", history.longest_gap, history.retries);
-    assert!(history.longest_gap < Duration::from_secs(2), "a shard stood still {:?}", history.longest_gap);
+    assert!(
+        history.longest_gap < Duration::from_secs(2),
+        "a shard stood still {:?}",
+        history.longest_gap
+    );
     check_counts(&scene, &history, 1000);
 }
 
@@ -120,12 +124,16 @@ fn three_power_cuts_of_all_peers_lose_nothing_acknowledged() {
         return;
     }
     let images = tempfile::TempDir::new().expect("a temporary folder");
-    let mut mounted = None;
-    let mut scene = Scene::up_in(Setting::counting(3), |folder| {
-        let folders: Vec<PathBuf> = (1..=3).map(|i| folder.join(format!("p{i}/data"))).collect();
-        mounted = Some(Images::make(images.path(), &folders, 700).expect("images are mounted"));
-    });
-    let mounted = mounted.expect("prepared");
+    let mut scene = Scene::up(Setting::counting(3));
+    for peer in 1..=3 {
+        scene.net.kill(peer).expect("it runs");
+    }
+    let data = |peer: usize| scene.folder().join(format!("p{peer}/data"));
+    let folders: Vec<PathBuf> = (1..=3).map(data).collect();
+    let mounted = Images::make(images.path(), &folders, 700).expect("images are mounted");
+    for peer in 1..=3 {
+        scene.net.launch(peer).expect("it starts");
+    }
     let mut cuts = 0;
     let load = load(&scene, 200_000, 10_000);
     let history = run(load, |pushed| {
@@ -196,8 +204,10 @@ fn bad_input_over_http_gets_a_clear_error_and_breaks_nothing() {
     assert_eq!((status, body["code"].as_str()), (404, Some("SH0303")), "{body}");
     let (status, _) = scene.post(1, "/v1/streams/small/events", &event).expect("an answer");
     assert_eq!(status, 200);
-    let (status, body) = scene.get(2, "/v1/streams/small/events?partition=0&offset=0").expect("an answer");
+    let (status, body) =
+        scene.get(2, "/v1/streams/small/events?partition=0&offset=0").expect("an answer");
     assert_eq!((status, body["events"][0]["value"].as_str()), (200, Some("x")), "{body}");
-    let (status, body) = scene.get(3, "/v1/streams/small/events?partition=0&offset=9").expect("an answer");
+    let (status, body) =
+        scene.get(3, "/v1/streams/small/events?partition=0&offset=9").expect("an answer");
     assert_eq!(body["code"].as_str(), Some("SH0403"), "{status} {body}");
 }

@@ -49,6 +49,17 @@ impl World {
         self.input(id, Input::Manifest { index, term, bytes })
     }
 
+    /// Fetching begins, unless it is under way.
+    pub(super) fn fetch(&mut self, id: i32, from: i32, manifest: Bytes, message: Bytes) {
+        if self.peer(id).fetching.as_ref() == Some(&manifest) {
+            return;
+        }
+        self.peer(id).fetching = Some(manifest.clone());
+        let life = self.peer(id).life_number();
+        let delay = self.dice.range(2_000, 700_000);
+        self.after(delay, Event::Fetched { peer: id, life, from, manifest, message });
+    }
+
     pub(super) fn fetched(
         &mut self,
         id: i32,

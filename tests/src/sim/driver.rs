@@ -228,24 +228,7 @@ impl World {
                 Ok(())
             }
             Action::Answer { request, result } => self.answered(id, request, result),
-            Action::Applied { index } => {
-                let peer = &self.peers[&id];
-                let Some(fold) = peer.replica.as_ref().map(Replica::fold) else { return Ok(()) };
-                if fold.index() > index {
-                    // One step can apply several times; the fold is that of the last.
-                    return Ok(());
-                }
-                let digest = fold.digest();
-                self.invariants.applied(id, me, index, fold)?;
-                let configuration = fold.configuration();
-                let seen = (configuration.epoch.0, configuration.next_replica);
-                if !configuration.is_joint() && seen > self.settled_epoch {
-                    self.settled_epoch = seen;
-                    self.configuration_moved();
-                }
-                self.note(format_args!("p{id} {me} applied {index} {digest:016x}"));
-                Ok(())
-            }
+            Action::Applied { index } => self.applied(id, me, index),
             Action::Role { term, leader, leading } => {
                 self.note(format_args!(
                     "p{id} {me} term {term} leader {leader:?} leading {leading}"
@@ -265,14 +248,7 @@ impl World {
                 Ok(())
             }
             Action::Fetch { from, manifest, message, .. } => {
-                if self.peer(id).fetching.as_ref() == Some(&manifest) {
-                    return Ok(());
-                }
-                self.peer(id).fetching = Some(manifest.clone());
-                let life = self.peer(id).lives;
-                let delay = self.dice.range(2_000, 700_000);
-                let from = from.0;
-                self.after(delay, Event::Fetched { peer: id, life, from, manifest, message });
+                self.fetch(id, from.0, manifest, message);
                 Ok(())
             }
             Action::Gone => {
@@ -285,6 +261,25 @@ impl World {
             }
             Action::Trim { .. } | Action::TaskMoved { .. } | Action::Catalogue => Ok(()),
         }
+    }
+
+    fn applied(&mut self, id: i32, me: ReplicaId, index: u64) -> Result<(), String> {
+        let Some(replica) = &self.peers[&id].replica else { return Ok(()) };
+        let fold = replica.fold();
+        if fold.index() > index {
+            // One step can apply several times; the fold is that of the last.
+            return Ok(());
+        }
+        let digest = fold.digest();
+        self.invariants.applied(id, me, index, fold)?;
+        let configuration = fold.configuration();
+        let seen = (configuration.epoch.0, configuration.next_replica);
+        if !configuration.is_joint() && seen > self.settled_epoch {
+            self.settled_epoch = seen;
+            self.configuration_moved();
+        }
+        self.note(format_args!("p{id} {me} applied {index} {digest:016x}"));
+        Ok(())
     }
 
     fn answered(

@@ -131,9 +131,12 @@ pub struct ShardPosition {
 pub struct PositionsQuery {
     #[serde(default)]
     pub consistency: Consistency,
+    /// Only this bucket's, instead of the least of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bucket: Option<u32>,
 }
 
-/// How far a view has read each source partition: the least of its buckets.
+/// How far a view has read each source partition: the least of its buckets, or of the one asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ViewPositions {
     pub positions: Vec<Position>,

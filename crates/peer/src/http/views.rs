@@ -173,7 +173,9 @@ pub async fn positions(
         let shard: ShardId = shard_of(view.stage.0, bucket, asked.router.board.shards());
         asked.router.ask(shard, Look::Task { task }, linear)
     };
-    for standing in futures::future::join_all((0..view.buckets).map(stand)).await {
+    // A bucket that the view does not have has read nothing.
+    let buckets = query.bucket.map_or(0..view.buckets, |bucket| bucket..bucket.saturating_add(1));
+    for standing in futures::future::join_all(buckets.map(stand)).await {
         let (Found::Task(standing), _) = standing? else { continue };
         let standing = standing.unwrap_or_default();
         for (partition, offset) in &mut least {

@@ -75,7 +75,7 @@ impl View<'_> {
             // The voter that has the data stays the voter.
             let on_target = |id: &&ReplicaId| {
                 let peer = self.configuration.members.get(id).map(|member| member.peer);
-                !self.lost.contains(id) && peer.is_some_and(|peer| self.target.contains(&peer))
+                self.is_good(**id) && peer.is_some_and(|peer| self.target.contains(&peer))
             };
             wanted.extend(current.iter().filter(on_target).take(count));
         }
@@ -84,8 +84,8 @@ impl View<'_> {
                 wanted.insert(self.good_on(*peer)?);
             }
         }
-        let (bad, good): (Vec<ReplicaId>, Vec<ReplicaId>) =
-            current.iter().partition(|id| self.lost.contains(id));
+        let (good, bad): (Vec<ReplicaId>, Vec<ReplicaId>) =
+            current.iter().partition(|id| self.is_good(**id));
         for id in good.into_iter().chain(bad) {
             if wanted.len() < count {
                 wanted.insert(id);
@@ -94,11 +94,18 @@ impl View<'_> {
         Some(wanted)
     }
 
-    /// The replica of a peer that can be relied on: its voter, or else its learner.
+    /// The replica of a peer that can be relied on.
     fn good_on(&self, peer: PeerId) -> Option<ReplicaId> {
-        let here = self.configuration.members.iter();
-        let good = here.filter(|(id, m)| m.peer == peer && !self.lost.contains(id));
-        good.max_by_key(|(id, member)| (member.voter, **id)).map(|(id, _)| *id)
+        let here = self.configuration.members.iter().filter(|(_, member)| member.peer == peer);
+        here.map(|(id, _)| *id).find(|id| self.is_good(*id))
+    }
+
+    /// Not lost. A peer gets a second replica only when its first is lost, so an older one beside a newer one is,
+    /// even if this leader was never told.
+    fn is_good(&self, id: ReplicaId) -> bool {
+        let peer = |id| self.configuration.members.get(&id).map(|member| member.peer);
+        let newer = self.configuration.members.range(id..).skip(1);
+        !self.lost.contains(&id) && newer.into_iter().all(|(_, it)| Some(it.peer) != peer(id))
     }
 
     /// A learner that is lost, on no target peer, or beside a good replica of the same peer.
@@ -233,6 +240,15 @@ mod tests {
         it.lost = vec![3];
         it.behind = vec![3];
         assert_eq!(it.walk(), "learner p3, enter {r1, r2, r4}, leave");
+    }
+
+    #[test]
+    fn the_newer_replica_of_a_peer_replaces_the_older_even_if_nobody_says_why() {
+        let mut it = three();
+        (it.lost, it.behind) = (vec![3], vec![3, 4]);
+        assert_eq!(it.walk(), "learner p3");
+        (it.lost, it.behind) = (vec![], vec![3]);
+        assert_eq!(it.walk(), "enter {r1, r2, r4}, leave");
     }
 
     #[test]
