@@ -19,10 +19,12 @@ pub mod testnet;
 mod trace;
 mod verb;
 
+pub mod prelude;
+
 pub use flow::testing::TestMesh;
 pub use flow::{
-    Context, Event, Flow, Keyed, Number, Pipeline, Pipelines as Mesh, Processor, Stage, Table,
-    ToKey, Tumbling, Windowed,
+    Context, Event, Failure, Flow, Keyed, Number, Pipeline, Pipelines as Mesh, Processor, Stage,
+    Table, ToKey, Tumbling, Windowed,
 };
 pub use model::Problem;
 
