@@ -16,8 +16,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use store::Segments;
 
-/// One exchange a stage and source partition.
-type Key = (String, String, u32, PartitionId);
+/// One exchange a stage's code and source partition; the code is named by its address, which it keeps.
+type Key = (usize, PartitionId);
 
 /// All exchanges of this peer.
 pub struct Exchanges {
@@ -111,7 +111,7 @@ impl Exchanges {
         code: &Arc<StageCode>,
         source: PartitionId,
     ) -> Result<Arc<Mutex<Exchange>>, String> {
-        let key = (code.pipeline.clone(), code.name.clone(), code.version, source);
+        let key = (Arc::as_ptr(code) as usize, source);
         if let Some(open) = self.open.get(&key) {
             return Ok(open.clone());
         }

@@ -14,6 +14,7 @@ pub mod limits;
 mod links;
 mod membership;
 mod options;
+mod pacer;
 mod peer;
 mod problems;
 mod router;

@@ -20,6 +20,7 @@ use crate::board::{Board, Mark};
 use crate::call::{Calls, Place, ShardStatus};
 use crate::keeper::{self, Keeper};
 use crate::limits;
+use crate::pacer::Pacer;
 use crate::snapshot::{Exports, Fetcher};
 use crate::wall_ms;
 use crate::writer::Writer;
@@ -142,13 +143,16 @@ pub struct State {
     persists: Vec<(ShardId, ReplicaId, u64)>,
     appends: actions::Appends,
     writer: Writer,
-    writing: bool,
     keeper: Keeper,
     keeping: bool,
     flushes: Vec<oneshot::Sender<()>>,
     fenced: bool,
     /// Indexes up to which the tables hold each fold.
     durable: BTreeMap<ShardId, u64>,
+    /// When a missing replica of a shard was last reported.
+    reported: BTreeMap<ShardId, Instant>,
+    pacer: Pacer,
+    turned: Instant,
 }
 
 /// The parts of [`Args`] that outlive the start.
@@ -171,6 +175,7 @@ impl Actor for Shards {
 
     async fn pre_start(&self, me: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
         let writer = Writer::start(args.journal, me.clone())?;
+        let pacer = Pacer::start(me.clone())?;
         let keeper =
             Keeper::start(args.segments.clone(), args.tables.clone(), args.exports, me.clone())?;
         let fetcher = Fetcher {
@@ -207,12 +212,14 @@ impl Actor for Shards {
             persists: Vec::new(),
             appends: actions::Appends::default(),
             writer,
-            writing: false,
             keeper,
             keeping: false,
             flushes: Vec::new(),
             fenced: false,
             durable: args.durable,
+            reported: BTreeMap::new(),
+            pacer,
+            turned: Instant::now(),
         };
         for (shard, replica) in args.replicas {
             state.seat(shard, replica);
@@ -310,8 +317,11 @@ impl State {
         let work = !self.dirty.is_empty() || !self.outgoing.is_empty() || !self.records.is_empty();
         if work && !self.turn_due {
             self.turn_due = true;
-            // It queues behind what has come in already: that is how a turn gathers.
-            if self.me.cast(Msg::Turn).is_err() {
+            // It queues behind what has come in already, and under load waits a little: so a turn gathers.
+            let since = self.turned.elapsed();
+            if since < limits::GATHER {
+                self.pacer.turn_after(limits::GATHER - since);
+            } else if self.me.cast(Msg::Turn).is_err() {
                 tracing::debug!("no turn: this actor stops");
             }
         }
@@ -330,6 +340,7 @@ impl State {
 
     fn on_turn(&mut self) {
         self.turn_due = false;
+        self.turned = Instant::now();
         for shard in std::mem::take(&mut self.dirty) {
             if let Some(slot) = self.slot(shard) {
                 slot.dirty = false;
@@ -341,19 +352,20 @@ impl State {
         self.write();
     }
 
-    /// Hands the gathered records to the writer, one frame at a time: while one is synced the next gathers.
+    /// Hands the gathered records to the writer; if it is behind they wait here for its next word.
     fn write(&mut self) {
-        if self.writing || self.records.is_empty() || self.fenced {
+        if self.persists.is_empty() && self.records.is_empty() || self.fenced {
             return;
         }
-        self.writing = true;
-        self.records_bytes = 0;
         let records = std::mem::take(&mut self.records);
-        self.writer.write(records, std::mem::take(&mut self.persists));
+        let persists = std::mem::take(&mut self.persists);
+        match self.writer.write(records, persists) {
+            Ok(()) => self.records_bytes = 0,
+            Err((records, persists)) => (self.records, self.persists) = (records, persists),
+        }
     }
 
     fn on_written(&mut self, persists: Vec<(ShardId, ReplicaId, u64)>) {
-        self.writing = false;
         for (shard, replica, number) in persists {
             if self.slot(shard).is_some_and(|slot| slot.replica.id() == replica) {
                 self.step(shard, Input::Persisted { number });
@@ -453,7 +465,7 @@ impl State {
 }
 
 /// Bytes of records, roughly: what a frame grows by.
-fn record_bytes(record: &Record) -> usize {
+pub(crate) fn record_bytes(record: &Record) -> usize {
     match record {
         Record::Entries { entries, .. } => entries.iter().map(|e| 32 + e.bytes.len()).sum(),
         _ => 64,

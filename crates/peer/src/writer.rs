@@ -3,6 +3,7 @@
 //! Promises that `Written` follows only a sync that ended well. After the first failure it says `Fenced` and
 //! does nothing more.
 
+use crate::limits;
 use crate::shards::Msg;
 use model::{ReplicaId, ShardId};
 use ractor::ActorRef;
@@ -25,8 +26,11 @@ pub struct Writer {
     bytes: Arc<AtomicU64>,
 }
 
-/// At most one frame is under way, and a cut now and then.
-const COMMANDS: usize = 4;
+/// Turns that may wait for the disk; then their records gather with the actor.
+const COMMANDS: usize = 64;
+
+/// What could not be handed over.
+type Unwritten = (Vec<Record>, Vec<(ShardId, ReplicaId, u64)>);
 
 impl Writer {
     pub fn start(journal: Journal, shards: ActorRef<Msg>) -> io::Result<Self> {
@@ -39,8 +43,20 @@ impl Writer {
         Ok(Self { commands, bytes })
     }
 
-    pub fn write(&self, records: Vec<Record>, persists: Vec<(ShardId, ReplicaId, u64)>) {
-        self.send(Command::Write { records, persists });
+    /// Hands a turn's records over; gives them back when the thread is behind.
+    pub fn write(
+        &self,
+        records: Vec<Record>,
+        persists: Vec<(ShardId, ReplicaId, u64)>,
+    ) -> Result<(), Unwritten> {
+        match self.commands.try_send(Command::Write { records, persists }) {
+            Ok(()) => Ok(()),
+            Err(
+                mpsc::TrySendError::Full(Command::Write { records, persists })
+                | mpsc::TrySendError::Disconnected(Command::Write { records, persists }),
+            ) => Err((records, persists)),
+            Err(_) => unreachable!("what was sent comes back"),
+        }
     }
 
     pub fn cut(&self, durable: BTreeMap<ShardId, u64>, carry: BTreeMap<ShardId, Vec<Record>>) {
@@ -65,12 +81,17 @@ fn run(
     shards: &ActorRef<Msg>,
     bytes: &AtomicU64,
 ) {
-    while let Ok(command) = inbox.recv() {
+    let mut next = None;
+    loop {
+        let command = match next.take().map_or_else(|| inbox.recv(), Ok) {
+            Ok(command) => command,
+            Err(mpsc::RecvError) => return,
+        };
         let done = match command {
-            Command::Write { records, persists } => journal
-                .write(&records)
-                .and_then(|_| journal.sync())
-                .map(|_| Some(Msg::Written { persists })),
+            Command::Write { mut records, mut persists } => {
+                next = gather(inbox, &mut records, &mut persists);
+                write(&mut journal, &records).map(|()| Some(Msg::Written { persists }))
+            }
             Command::Cut { durable, mut carry } => journal
                 .cut(&durable, &mut |shard| carry.remove(&shard).unwrap_or_default())
                 .map(|_| None),
@@ -86,4 +107,37 @@ fn run(
             return;
         }
     }
+}
+
+/// Writes one frame and makes it last; what only waits for those before it needs neither.
+fn write(journal: &mut Journal, records: &[Record]) -> Result<(), store::Error> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    journal.write(records)?;
+    journal.sync().map(|_| ())
+}
+
+/// Waits a moment for more turns to share this frame's sync; returns what belongs to no frame.
+fn gather(
+    inbox: &mpsc::Receiver<Command>,
+    records: &mut Vec<Record>,
+    persists: &mut Vec<(ShardId, ReplicaId, u64)>,
+) -> Option<Command> {
+    let mut size: usize = records.iter().map(crate::shards::record_bytes).sum();
+    if size < limits::FRAME_BYTES {
+        std::thread::sleep(limits::GATHER);
+    }
+    while size < limits::FRAME_BYTES {
+        match inbox.try_recv() {
+            Ok(Command::Write { records: more, persists: waiting }) => {
+                size += more.iter().map(crate::shards::record_bytes).sum::<usize>();
+                records.extend(more);
+                persists.extend(waiting);
+            }
+            Ok(other) => return Some(other),
+            Err(_) => return None,
+        }
+    }
+    None
 }

@@ -94,13 +94,6 @@ impl State {
             self.record(Record::Hard { shard, replica, hard });
         }
         self.persists.push((shard, replica, number));
-        if self.records.is_empty() && !self.writing {
-            // Nothing new for the disk: what it waits for is there already.
-            let persists = std::mem::take(&mut self.persists);
-            if self.me.cast(super::Msg::Written { persists }).is_err() {
-                tracing::debug!("no answer of the disk: this actor stops");
-            }
-        }
     }
 
     /// Writes what is committed to the segments, moves the marks, wakes readers, then lets answers go.
@@ -181,6 +174,16 @@ impl State {
         match key {
             Some(key) => drop(tokio::spawn(fetcher.fetch(wanted, key))),
             None => self.on_fetch_failed(shard, replica),
+        }
+    }
+
+    /// Answers what waits at the replica here before a newer one takes its place.
+    pub(super) fn retire(&mut self, shard: ShardId) {
+        let mut actions = Vec::new();
+        if let Some(slot) = self.slot(shard) {
+            slot.replica.retire(&mut actions);
+            self.carry_out(shard, actions);
+            self.remove(shard);
         }
     }
 

@@ -92,9 +92,15 @@ impl State {
             return;
         }
         slot.fetching = false;
-        slot.checkpointed = fold.index();
+        let index = fold.index();
+        slot.checkpointed = index;
         let marks: Vec<_> = fold.partitions().map(|(id, p)| (id, Mark::of(p))).collect();
         self.step(shard, Input::Fetched { message, fold });
+        if self.slot(shard).is_none_or(|slot| slot.replica.fold().index() < index) {
+            // The store holds the snapshot and the replica does not: only a restart brings them together.
+            self.on_fenced(format!("shard {} refused a snapshot that was fetched", shard.0));
+            return;
+        }
         for (partition, mark) in marks {
             self.args.board.set_mark(partition, mark);
             self.args.board.stream_moved(partition.stream);

@@ -2,8 +2,9 @@
 //!
 //! Layout: version u8, mesh id u128, then items: kind u8, shard u16, to u64, from u64, length u32, bytes. Little-endian.
 
-use super::{Slot, State};
+use super::State;
 use crate::board::Board;
+use crate::call::Ask;
 use crate::limits;
 use bytes::{Buf, Bytes};
 use model::{MeshId, PeerId, ReplicaId, ShardId};
@@ -18,8 +19,6 @@ const HEAD_BYTES: usize = 17;
 const ITEM_BYTES: usize = 23;
 /// A consensus message.
 const MESSAGE: u8 = 0;
-/// The replica it is addressed to was removed from the configuration.
-const REMOVED: u8 = 1;
 
 /// What gathers for the neighbours during a turn.
 pub struct Outgoing {
@@ -45,18 +44,6 @@ impl Outgoing {
         from: ReplicaId,
         bytes: &[u8],
     ) {
-        self.item(peer, MESSAGE, shard, to, from, bytes);
-    }
-
-    fn item(
-        &mut self,
-        peer: PeerId,
-        kind: u8,
-        shard: ShardId,
-        to: ReplicaId,
-        from: ReplicaId,
-        bytes: &[u8],
-    ) {
         let mesh = self.mesh;
         let frame = self.frames.entry(peer).or_insert_with(|| {
             let mut frame = Vec::with_capacity(1024);
@@ -64,7 +51,7 @@ impl Outgoing {
             frame.extend_from_slice(&mesh.0.to_le_bytes());
             frame
         });
-        frame.push(kind);
+        frame.push(MESSAGE);
         frame.extend_from_slice(&shard.0.to_le_bytes());
         frame.extend_from_slice(&to.0.to_le_bytes());
         frame.extend_from_slice(&from.0.to_le_bytes());
@@ -129,7 +116,6 @@ impl State {
             let message = bytes.split_to(size);
             match kind {
                 MESSAGE => self.on_message(from_peer, shard, to, from, message),
-                REMOVED => self.on_removed(shard, to),
                 _ => return Err("it has an item of unknown kind"),
             }
         }
@@ -145,29 +131,40 @@ impl State {
         message: Bytes,
     ) {
         let here = self.slot(shard).map(|slot| slot.replica.id());
-        if here.is_none_or(|id| id < to) {
-            if !replica::may_create(&message) {
+        // Id 0 knocks at whatever replica of the shard is here.
+        if to != ReplicaId(0) && here != Some(to) {
+            let newer = here.is_none_or(|id| id < to);
+            if !newer || !replica::may_create(&message) {
+                self.report_missing(from_peer, shard, to);
                 return;
             }
             // A newer id for this peer: the replica here was removed while it did not hear of it.
-            self.remove(shard);
+            self.retire(shard);
             self.begin(shard, to);
-        } else if here.is_some_and(|id| id > to) {
-            return;
         }
         let Some(slot) = self.slot(shard) else { return };
-        let status_leader = slot.replica.is_leading();
-        if !status_leader {
+        if !slot.replica.is_leading() {
             slot.heard = Instant::now();
         }
-        let fold = slot.replica.fold();
-        let stranger = status_leader && !fold.members().contains_key(&from);
-        if stranger && from.0 < fold.configuration().next_replica {
-            self.outgoing.item(from_peer, REMOVED, shard, from, to, &[]);
-            self.schedule_turn();
+        self.step(shard, Input::Message { from, from_peer, message });
+    }
+
+    /// Somebody counts on a replica that is not here and may not be made again: its shard must replace it.
+    fn report_missing(&mut self, to: PeerId, shard: ShardId, replica: ReplicaId) {
+        let now = Instant::now();
+        let last = self.reported.insert(shard, now);
+        if last.is_some_and(|last| now - last < limits::REPORT) {
+            self.reported.extend(last.map(|last| (shard, last)));
             return;
         }
-        self.step(shard, Input::Message { from, from_peer, message });
+        let Some(key) = self.args.board.key_of(to) else { return };
+        let calls = self.args.fetcher.calls.clone();
+        tokio::spawn(async move {
+            let ask = Ask::Replace { shard, replica };
+            if let Err(error) = calls.ask(&key, Lane::Request, ask).await {
+                tracing::debug!(%shard, %replica, %error, "a missing replica was not reported");
+            }
+        });
     }
 
     /// A leader sends to an id only after a committed configuration entry made it: so the first message
@@ -190,12 +187,6 @@ impl State {
                 self.step(shard, Input::Target { epoch, peers });
             }
             Err(error) => tracing::error!(%shard, %replica, %error, "a new replica cannot begin"),
-        }
-    }
-
-    fn on_removed(&mut self, shard: ShardId, replica: ReplicaId) {
-        if self.slot(shard).is_some_and(|slot: &mut Slot| slot.replica.id() == replica) {
-            self.remove(shard);
         }
     }
 }
