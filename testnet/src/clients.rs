@@ -3,6 +3,8 @@
 use anyhow::{Context, ensure};
 use shoal::kafka_client::{Producer, Settings};
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// What a load came to.
@@ -131,4 +133,22 @@ pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Res
         .build()
         .context("a runtime for a client")?
         .block_on(work)
+}
+
+/// A Python with packages, in a virtual environment beside the build; an error says why there is none.
+pub fn python(packages: &[&str]) -> Result<PathBuf, String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/python");
+    let python = folder.join("bin/python");
+    let run = |command: &mut Command| match command.output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+        Err(error) => Err(error.to_string()),
+    };
+    if !python.exists() {
+        run(Command::new("python3").arg("-m").arg("venv").arg(&folder))
+            .map_err(|why| format!("no virtual environment of Python: {why}"))?;
+    }
+    run(Command::new(&python).args(["-m", "pip", "install", "-q"]).args(packages))
+        .map_err(|why| format!("{packages:?} cannot be had: {why}"))?;
+    Ok(python)
 }

@@ -211,3 +211,76 @@ fn bad_input_over_http_gets_a_clear_error_and_breaks_nothing() {
         scene.get(3, "/v1/streams/small/events?partition=0&offset=9").expect("an answer");
     assert_eq!(body["code"].as_str(), Some("SH0403"), "{status} {body}");
 }
+
+#[test]
+fn a_failing_event_is_a_dead_letter_and_a_pipeline_survives_the_restart_of_all_peers() {
+    let mut scene = Scene::up(Setting::words(3));
+    let lines = ["a b a", "boom in the chain", "b a"];
+    let events: Vec<_> = lines.iter().map(|line| serde_json::json!({"value": line})).collect();
+    let body = serde_json::json!({ "events": events });
+    let (status, said) = scene.post(1, "/v1/streams/lines/events", &body).expect("an answer");
+    assert_eq!(status, 200, "{said}");
+    let wanted = BTreeMap::from([("a".to_owned(), 3), ("b".to_owned(), 2)]);
+    let check = |scene: &Scene, wanted: &BTreeMap<String, u64>| {
+        scene.eventually("the counts", Duration::from_secs(30), || {
+            let counts = scene.counts(2, "word_counts", "leader").map_err(|e| e.to_string())?;
+            same(wanted, &counts)
+        });
+    };
+    check(&scene, &wanted);
+    scene.eventually("the dead letter", Duration::from_secs(10), || {
+        let mut found = 0;
+        for partition in 0..16 {
+            let path = format!("/v1/streams/words.word_counts.dead/events?partition={partition}");
+            let (_, body) = scene.get(3, &path).map_err(|e| e.to_string())?;
+            found += body["events"].as_array().map_or(0, Vec::len);
+        }
+        if found == 1 { Ok(()) } else { Err(format!("{found} dead letters")) }
+    });
+    for peer in 1..=3 {
+        scene.net.kill(peer).expect("it runs");
+    }
+    for peer in 1..=3 {
+        scene.net.launch(peer).expect("it starts");
+    }
+    scene.net.ready(Duration::from_secs(30)).expect("the mesh is back");
+    let body = serde_json::json!({"events": [{"value": "c a"}]});
+    scene.eventually("an append after the restart", Duration::from_secs(20), || {
+        let answer = scene.post(2, "/v1/streams/lines/events", &body);
+        let (status, said) = answer.map_err(|e| e.to_string())?;
+        if status == 200 { Ok(()) } else { Err(said.to_string()) }
+    });
+    let wanted = BTreeMap::from([("a".to_owned(), 4), ("b".to_owned(), 2), ("c".to_owned(), 1)]);
+    check(&scene, &wanted);
+}
+
+#[test]
+fn what_kafka_python_sends_kcat_prints_at_another_peer() {
+    let python = match clients::python(&["kafka-python==3.0.12"]) {
+        Ok(python) => python,
+        Err(why) => {
+            println!("SKIPPED: {why}");
+            return;
+        }
+    };
+    if std::process::Command::new("kcat").arg("-V").output().is_err() {
+        println!("SKIPPED: it needs kcat");
+        return;
+    }
+    let scene = Scene::up(Setting::plain(3));
+    let kafka = scene.kafka();
+    let script = format!(
+        "from kafka import KafkaProducer\n\
+         producer = KafkaProducer(bootstrap_servers='{}')\n\
+         producer.send('my_topic', value=b'Hello, world!')\n\
+         producer.flush()\n",
+        kafka[0]
+    );
+    let sent = std::process::Command::new(python).args(["-c", &script]).output().expect("it runs");
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    let read = std::process::Command::new("kcat")
+        .args(["-b", &kafka[2], "-C", "-t", "my_topic", "-e", "-q"])
+        .output()
+        .expect("it runs");
+    assert_eq!(String::from_utf8_lossy(&read.stdout), "Hello, world!\n");
+}

@@ -292,13 +292,13 @@ impl State {
         self.slots[usize::from(shard.0)] = Some(slot);
     }
 
-    /// Steps one replica, carries its actions out and sees to it that a turn follows.
-    fn step(&mut self, shard: ShardId, input: Input) {
+    /// Steps one replica, carries its actions out and sees to it that a turn follows; false if it refused.
+    fn step(&mut self, shard: ShardId, input: Input) -> bool {
         if self.fenced {
-            return;
+            return false;
         }
         let now = self.now();
-        let Some(slot) = self.slot(shard) else { return };
+        let Some(slot) = self.slot(shard) else { return false };
         let mut actions = Vec::new();
         let stepped = slot.replica.step(now, input, &mut actions);
         let newly_dirty = !slot.dirty && slot.replica.needs_turn();
@@ -307,10 +307,11 @@ impl State {
             self.dirty.push(shard);
         }
         self.carry_out(shard, actions);
-        if let Err(error) = stepped {
-            self.on_step_failed(shard, &error);
+        if let Err(error) = &stepped {
+            self.on_step_failed(shard, error);
         }
         self.schedule_turn();
+        stepped.is_ok()
     }
 
     fn schedule_turn(&mut self) {

@@ -301,7 +301,12 @@ impl Testnet {
 
     /// A peer that ended says why in its log; its own code is ours.
     fn check_runs(&mut self, peer: usize) -> Result<(), Problem> {
-        if self.state(peer) != State::Down {
+        // Of a child the system tells for certain; its command line is not there yet right after its start.
+        let ended = match self.children.get_mut(&peer) {
+            Some(child) => child.has_ended(),
+            None => self.state(peer) == State::Down,
+        };
+        if !ended {
             return Ok(());
         }
         self.reap(peer);

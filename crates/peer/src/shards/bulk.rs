@@ -92,13 +92,13 @@ impl State {
             return;
         }
         slot.fetching = false;
-        let index = fold.index();
-        slot.checkpointed = index;
+        slot.checkpointed = fold.index();
         let marks: Vec<_> = fold.partitions().map(|(id, p)| (id, Mark::of(p))).collect();
-        self.step(shard, Input::Fetched { message, fold });
-        if self.slot(shard).is_none_or(|slot| slot.replica.fold().index() < index) {
-            // The store holds the snapshot and the replica does not: only a restart brings them together.
-            self.on_fenced(format!("shard {} refused a snapshot that was fetched", shard.0));
+        if !self.step(shard, Input::Fetched { message, fold }) {
+            // The store holds what the replica did not take. It goes; its shard will count on it, find it
+            // missing and make a new one.
+            tracing::warn!(%shard, %replica, "a fetched snapshot came too late; the replica begins anew");
+            self.retire(shard);
             return;
         }
         for (partition, mark) in marks {

@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal};
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Whether a peer's process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,10 +38,18 @@ impl Started {
         i32::try_from(self.0.id()).expect("pids are positive i32")
     }
 
-    /// Waits for its end; without that a dead child stays a zombie.
+    /// Whether it has ended; asking also lets a dead child go, which else stays a zombie.
+    pub(super) fn has_ended(&mut self) -> bool {
+        // It fails only if somebody else has waited for it, and then it has ended.
+        !matches!(self.0.try_wait(), Ok(None))
+    }
+
+    /// Waits for its end, a moment at most: one that was not killed may live on.
     pub(super) fn reap(mut self) {
-        // It fails only if somebody else has waited for it, and then there is nothing to wait for.
-        let _ = self.0.wait();
+        let end = Instant::now() + Duration::from_secs(5);
+        while !self.has_ended() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(2));
+        }
     }
 }
 
