@@ -24,9 +24,12 @@ use std::time::Duration;
 use store::Folder;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// How long a stopping peer tries to hand its leaderships over.
 const HAND_OVER: Duration = Duration::from_secs(5);
+/// How long it waits for the next voter to take one.
+const HAND_OVER_PATIENCE: Duration = Duration::from_millis(700);
 /// How often a peer that holds no copy of the catalogue asks for it.
 const FOLLOW: Duration = Duration::from_millis(500);
 /// How often it is looked whether shards without a replica here have moved.
@@ -127,14 +130,19 @@ impl Running {
     pub async fn stop(mut self) {
         let Args { board, net, shards, tasks, membership, folder, .. } = &self.args;
         board.stop();
-        let led = || (0..board.shards()).any(|shard| board.leading(ShardId(shard)));
-        let alone = board.catalogue().roster.len() < 2;
-        let until = tokio::time::Instant::now() + HAND_OVER;
-        while !alone && led() && tokio::time::Instant::now() < until {
+        let led = || (0..board.shards()).filter(|shard| board.leading(ShardId(*shard))).count();
+        let until = Instant::now() + HAND_OVER;
+        let (mut left, mut moved) = (led(), Instant::now());
+        // When nobody takes them any more, the other voters are gone or stop as well.
+        while left > 0 && Instant::now() < until && moved.elapsed() < HAND_OVER_PATIENCE {
             if shards.cast(shards::Msg::HandOver).is_err() {
                 break;
             }
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let now = led();
+            if now < left {
+                (left, moved) = (now, Instant::now());
+            }
         }
         let (reply, flushed) = oneshot::channel();
         if shards.cast(shards::Msg::Flush(reply)).is_ok()
@@ -196,7 +204,7 @@ async fn roster(
 
 /// Pulls the catalogue where no replica of it is here, and learns who leads what elsewhere.
 async fn follow(router: Router) {
-    let mut surveyed = tokio::time::Instant::now();
+    let mut surveyed = Instant::now();
     loop {
         tokio::time::sleep(FOLLOW).await;
         let board = &router.board;
@@ -205,7 +213,7 @@ async fn follow(router: Router) {
         }
         let elsewhere = (0..board.shards()).any(|shard| !board.here(ShardId(shard)));
         if elsewhere && surveyed.elapsed() >= SURVEY {
-            surveyed = tokio::time::Instant::now();
+            surveyed = Instant::now();
             survey::of_all(&router).await;
         }
     }
