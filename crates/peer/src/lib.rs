@@ -9,6 +9,7 @@ mod call;
 mod exchange;
 mod gateway;
 mod http;
+mod keep_catalogue;
 mod keeper;
 pub mod limits;
 mod links;

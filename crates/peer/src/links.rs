@@ -2,7 +2,7 @@
 
 use crate::answers::Answers;
 use crate::board::Board;
-use crate::call::{self, Calls};
+use crate::call::{self, Ask, Calls, Said};
 use crate::{membership, shards};
 use bytes::Bytes;
 use net::{Event, Events, Lane, PeerKey};
@@ -31,6 +31,7 @@ impl Links {
                 Event::Up { peer, reach } => {
                     tracing::debug!(%peer, ?reach, "a connection stands");
                     if reach.main {
+                        self.meet(&peer);
                         self.tell(membership::Msg::Up(peer));
                     }
                 }
@@ -57,6 +58,22 @@ impl Links {
             Ok(call::Frame::Said { id, said }) => self.calls.answered(&peer, id, said),
             Err(error) => tracing::warn!(%peer, %error, "a malformed call was refused"),
         }
+    }
+
+    /// Who knows the secret and is not in the catalogue here may have a newer one.
+    fn meet(&self, peer: &PeerKey) {
+        if self.board.peer_of(peer).is_some() {
+            return;
+        }
+        let (board, calls, peer) = (self.board.clone(), self.calls.clone(), peer.clone());
+        tokio::spawn(async move {
+            let ask = Ask::Catalogue { since: board.catalogue().index };
+            if let Ok(Said::Catalogue(Some(newer))) = calls.ask(&peer, Lane::Request, ask).await
+                && newer.mesh == calls.mesh()
+            {
+                board.learn(Arc::new(*newer));
+            }
+        });
     }
 
     fn down(&self, peer: PeerKey, reach: net::Reach) {

@@ -11,7 +11,7 @@ use crate::call::{Ask, Said};
 use crate::limits;
 use crate::options::Token;
 use crate::router::Router;
-use crate::{membership, problems, shards, survey, tasks};
+use crate::{keep_catalogue, membership, problems, shards, survey, tasks};
 use flow::Pipelines;
 use model::catalogue::{Addresses, Change, Changed, Enrolled};
 use model::id::CATALOGUE;
@@ -36,7 +36,7 @@ const FOLLOW: Duration = Duration::from_millis(500);
 const SURVEY: Duration = Duration::from_secs(1);
 
 pub struct Args {
-    pub folder: Folder,
+    pub folder: Arc<Folder>,
     pub token: Token,
     pub me: Enrolled,
     pub mesh: MeshId,
@@ -72,6 +72,7 @@ impl Peer {
         duties.spawn(tick(shards.clone()));
         duties.spawn(checkpoints(shards.clone()));
         duties.spawn(roster(args.board.clone(), shards, membership));
+        duties.spawn(keep_catalogue::follow(args.board.clone(), args.folder.clone()));
         duties.spawn(follow(args.router.clone()));
         duties.spawn(enrol(args.router.clone(), Enrolment::of(&args), args.pipelines.clone()));
         if !args.doubts.is_empty() {

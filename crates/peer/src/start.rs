@@ -223,7 +223,7 @@ async fn wire(
     };
     write_ports(&folder, &me)?;
     let args = peer::Args {
-        folder,
+        folder: Arc::new(folder),
         token,
         me,
         mesh: head.mesh,

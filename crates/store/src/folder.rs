@@ -23,11 +23,13 @@ const LOCK: &str = "lock";
 const HEAD: &str = "head";
 const KEY: &str = "key";
 const INCARNATION: &str = "incarnation";
+const CATALOGUE: &str = "catalogue";
 /// What may lie in a folder that has no head yet, because a start was interrupted or others made ready for it.
 const OURS: &[&str] = &[
     LOCK,
     KEY,
     INCARNATION,
+    CATALOGUE,
     "journal",
     "segments",
     "tables",
@@ -119,6 +121,20 @@ impl Folder {
     /// Writes a small file for other processes of this machine (`ports.json`), in one step.
     pub fn write_note(&self, name: &str, text: &str) -> Result<(), Error> {
         self.replace(name, text.as_bytes())
+    }
+
+    /// Keeps a copy of the catalogue, in one step: what a start needs to find the others before its own log speaks.
+    pub fn write_catalogue(&self, bytes: &[u8]) -> Result<(), Error> {
+        self.replace(CATALOGUE, bytes)
+    }
+
+    /// The copy of the catalogue that was kept last, if any; it may be old.
+    pub fn read_catalogue(&self) -> Result<Option<Vec<u8>>, Error> {
+        match fs::read(self.path.join(CATALOGUE)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::io("read the copy of the catalogue", e)),
+        }
     }
 
     pub fn remove_note(&self, name: &str) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 use super::{Belonging, JOIN, REPLICATION, default_name, draw_mesh, empty_catalogue};
 use crate::call::{self, Ask, Calls, Said};
 use crate::options::{Options, Token};
-use crate::problems;
+use crate::{keep_catalogue, problems};
 use model::catalogue::Enrolled;
 use model::{Catalogue, PeerId, Problem, id};
 use net::{Event, Events, Lane, PeerKey};
@@ -20,7 +20,8 @@ pub(super) async fn belong(
     events: &mut Events,
 ) -> Result<Belonging, Problem> {
     if let Some(head) = folder.head().cloned() {
-        let catalogue = empty_catalogue(&head);
+        let kept = keep_catalogue::read(folder).filter(|kept| kept.mesh == head.mesh);
+        let catalogue = kept.unwrap_or_else(|| empty_catalogue(&head));
         return Ok(Belonging { head, catalogue, founding: false });
     }
     let (head, catalogue, founding) = if options.join.is_empty() {
@@ -51,6 +52,7 @@ pub(super) async fn belong(
         };
         (head, catalogue, false)
     };
+    keep_catalogue::write(folder, &catalogue);
     folder.write_head(&head).map_err(|e| problems::folder(folder.path(), &e))?;
     Ok(Belonging { head, catalogue, founding })
 }
