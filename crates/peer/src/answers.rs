@@ -4,7 +4,7 @@
 //! not in the roster, but for joining and reading the catalogue.
 
 use crate::board::Board;
-use crate::call::{Ask, Calls, Declined, Said, Spoken};
+use crate::call::{Ask, Calls, Said};
 use crate::exchange::Exchanges;
 use crate::router::Router;
 use crate::shards;
@@ -47,11 +47,8 @@ impl Answers {
         tokio::spawn(async move {
             let said = match proposal {
                 None => this.said(&peer, mesh, ask).await,
-                Some(Err(declined)) => Said::Proposed(Err(declined)),
-                Some(Ok(answer)) => {
-                    let answer = answer.await.unwrap_or(Err(Refusal::Unknown));
-                    Said::Proposed(answer.map(Spoken::from).map_err(Declined::from))
-                }
+                Some(Err(refusal)) => Said::Proposed(Err(refusal)),
+                Some(Ok(answer)) => Said::Proposed(answer.await.unwrap_or(Err(Refusal::Unknown))),
             };
             this.calls.answer(&peer, lane, id, said);
         });
@@ -132,15 +129,15 @@ impl Answers {
         }
     }
 
-    fn propose(&self, shard: ShardId, op: &Bytes) -> Result<Proposed, Declined> {
+    fn propose(&self, shard: ShardId, op: &Bytes) -> Result<Proposed, Refusal> {
         if shard.0 >= self.board.shards() {
-            return Err(Declined::WrongShard);
+            return Err(Refusal::WrongShard);
         }
-        let mut entry = Entry::decode(op).map_err(|_| Declined::Malformed)?;
-        let op = entry.ops.pop().filter(|_| entry.ops.is_empty()).ok_or(Declined::Malformed)?;
+        let mut entry = Entry::decode(op).map_err(|_| Refusal::Malformed)?;
+        let op = entry.ops.pop().filter(|_| entry.ops.is_empty()).ok_or(Refusal::Malformed)?;
         let (reply, answer) = oneshot::channel();
         let msg = shards::Msg::Propose { shard, op, reply };
-        self.router.shards.cast(msg).map_err(|_| Declined::NotLeader(None))?;
+        self.router.shards.cast(msg).map_err(|_| Refusal::NotLeader { leader: None })?;
         Ok(answer)
     }
 

@@ -64,7 +64,7 @@ pub enum Said {
         catalogue: Box<Catalogue>,
     },
     Catalogue(Option<Box<Catalogue>>),
-    Proposed(Result<Spoken, Declined>),
+    Proposed(Result<Answer, Refusal>),
     /// What was looked up; nothing if this replica may not answer.
     Found(Option<(Found, Place)>),
     Batches(Vec<Bytes>),
@@ -104,99 +104,6 @@ pub struct ShardStatus {
     pub learners: Vec<PeerId>,
     pub applied: u64,
     pub under_replicated: bool,
-}
-
-/// [`Answer`] as it travels.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Spoken {
-    Appended { base_offset: i64, duplicate: bool },
-    Committed { sequence: u64 },
-    Changed(model::catalogue::Changed),
-    Producer { id: i64 },
-    Trimmed { start: i64 },
-    Read { index: u64, term: u64 },
-}
-
-/// [`Refusal`] as it travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Declined {
-    NotLeader(Option<PeerId>),
-    Unknown,
-    Gap,
-    Forgotten,
-    Fenced,
-    Stale,
-    Busy,
-    TooLarge,
-    Malformed,
-    WrongShard,
-    Conflict,
-}
-
-impl From<Answer> for Spoken {
-    fn from(answer: Answer) -> Self {
-        match answer {
-            Answer::Appended { base_offset, duplicate } => {
-                Self::Appended { base_offset, duplicate }
-            }
-            Answer::Committed { sequence } => Self::Committed { sequence },
-            Answer::Changed(changed) => Self::Changed(changed),
-            Answer::Producer { id } => Self::Producer { id },
-            Answer::Trimmed { start } => Self::Trimmed { start },
-            Answer::Read { index, term } => Self::Read { index, term },
-        }
-    }
-}
-
-impl From<Spoken> for Answer {
-    fn from(spoken: Spoken) -> Self {
-        match spoken {
-            Spoken::Appended { base_offset, duplicate } => {
-                Self::Appended { base_offset, duplicate }
-            }
-            Spoken::Committed { sequence } => Self::Committed { sequence },
-            Spoken::Changed(changed) => Self::Changed(changed),
-            Spoken::Producer { id } => Self::Producer { id },
-            Spoken::Trimmed { start } => Self::Trimmed { start },
-            Spoken::Read { index, term } => Self::Read { index, term },
-        }
-    }
-}
-
-impl From<Refusal> for Declined {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::NotLeader { leader } => Self::NotLeader(leader),
-            Refusal::Unknown => Self::Unknown,
-            Refusal::Gap => Self::Gap,
-            Refusal::Forgotten => Self::Forgotten,
-            Refusal::Fenced => Self::Fenced,
-            Refusal::Stale => Self::Stale,
-            Refusal::Busy => Self::Busy,
-            Refusal::TooLarge => Self::TooLarge,
-            Refusal::Malformed => Self::Malformed,
-            Refusal::WrongShard => Self::WrongShard,
-            Refusal::Conflict => Self::Conflict,
-        }
-    }
-}
-
-impl From<Declined> for Refusal {
-    fn from(declined: Declined) -> Self {
-        match declined {
-            Declined::NotLeader(leader) => Self::NotLeader { leader },
-            Declined::Unknown => Self::Unknown,
-            Declined::Gap => Self::Gap,
-            Declined::Forgotten => Self::Forgotten,
-            Declined::Fenced => Self::Fenced,
-            Declined::Stale => Self::Stale,
-            Declined::Busy => Self::Busy,
-            Declined::TooLarge => Self::TooLarge,
-            Declined::Malformed => Self::Malformed,
-            Declined::WrongShard => Self::WrongShard,
-            Declined::Conflict => Self::Conflict,
-        }
-    }
 }
 
 /// One frame on the request or bulk lane.

@@ -75,8 +75,7 @@ impl Router {
             Under::There(asked) => asked,
         };
         match asked.said().await {
-            Ok(Said::Proposed(Ok(spoken))) => Ok(spoken.into()),
-            Ok(Said::Proposed(Err(declined))) => Err(declined.into()),
+            Ok(Said::Proposed(decided)) => decided,
             Ok(_) => Err(Refusal::Unknown),
             Err(_) => {
                 self.board.hint(shard, None);

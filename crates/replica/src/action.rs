@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use model::catalogue::Changed;
 use model::{Batch, HardState, LogEntry, PartitionId, PeerId, ReplicaId, TaskId};
+use serde::{Deserialize, Serialize};
 
 /// One action of [`crate::Replica::step`], to be carried out in order.
 #[derive(Clone, Debug)]
@@ -43,7 +44,7 @@ pub enum Action {
 }
 
 /// What a request is answered.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// The batch has this base offset; `duplicate` when it was there already.
     Appended {
@@ -71,7 +72,7 @@ pub enum Answer {
 }
 
 /// Why a request was not carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// Ask this peer instead, or wait. Nothing happened.
     NotLeader { leader: Option<PeerId> },
