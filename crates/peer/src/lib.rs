@@ -15,7 +15,6 @@ pub mod limits;
 mod links;
 mod membership;
 mod options;
-mod pacer;
 mod peer;
 mod problems;
 mod router;

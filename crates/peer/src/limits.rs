@@ -56,11 +56,6 @@ pub const TASK_BACKOFF_MAX: Duration = Duration::from_secs(10);
 pub const TASK_FAILURES: u32 = 10;
 /// How often a replica that is counted on and not here is reported.
 pub const REPORT: Duration = Duration::from_secs(1);
-/// The least time between two turns under load, and what a journal frame gathers before its sync: short beside a
-/// commit, and long enough to hold many batches.
-pub const GATHER: Duration = Duration::from_micros(100);
-/// The least time between two commits of a task: what comes in between shares one.
-pub const TASK_PACE: Duration = Duration::from_millis(1);
 /// Rows of one page of a scan, per shard.
 pub const SCAN_ROWS: usize = 1000;
 /// A replica that has not heard of its leader this long answers `any` reads marked stale.

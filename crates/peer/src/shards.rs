@@ -20,7 +20,6 @@ use crate::board::{Board, Mark};
 use crate::call::{Calls, Place, ShardStatus};
 use crate::keeper::{self, Keeper};
 use crate::limits;
-use crate::pacer::Pacer;
 use crate::snapshot::{Exports, Fetcher};
 use crate::wall_ms;
 use crate::writer::Writer;
@@ -151,8 +150,6 @@ pub struct State {
     durable: BTreeMap<ShardId, u64>,
     /// When a missing replica of a shard was last reported.
     reported: BTreeMap<ShardId, Instant>,
-    pacer: Pacer,
-    turned: Instant,
 }
 
 /// The parts of [`Args`] that outlive the start.
@@ -175,7 +172,6 @@ impl Actor for Shards {
 
     async fn pre_start(&self, me: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
         let writer = Writer::start(args.journal, me.clone())?;
-        let pacer = Pacer::start(me.clone())?;
         let keeper =
             Keeper::start(args.segments.clone(), args.tables.clone(), args.exports, me.clone())?;
         let fetcher = Fetcher {
@@ -218,8 +214,6 @@ impl Actor for Shards {
             fenced: false,
             durable: args.durable,
             reported: BTreeMap::new(),
-            pacer,
-            turned: Instant::now(),
         };
         for (shard, replica) in args.replicas {
             state.seat(shard, replica);
@@ -318,11 +312,8 @@ impl State {
         let work = !self.dirty.is_empty() || !self.outgoing.is_empty() || !self.records.is_empty();
         if work && !self.turn_due {
             self.turn_due = true;
-            // It queues behind what has come in already, and under load waits a little: so a turn gathers.
-            let since = self.turned.elapsed();
-            if since < limits::GATHER {
-                self.pacer.turn_after(limits::GATHER - since);
-            } else if self.me.cast(Msg::Turn).is_err() {
+            // It queues behind what has come in already: that is how a turn gathers.
+            if self.me.cast(Msg::Turn).is_err() {
                 tracing::debug!("no turn: this actor stops");
             }
         }
@@ -341,7 +332,6 @@ impl State {
 
     fn on_turn(&mut self) {
         self.turn_due = false;
-        self.turned = Instant::now();
         for shard in std::mem::take(&mut self.dirty) {
             if let Some(slot) = self.slot(shard) {
                 slot.dirty = false;

@@ -101,9 +101,6 @@ impl State {
         self.task = Some(turned.task);
         let worked = !turned.actions.is_empty();
         self.carry_out(turned.actions).await?;
-        if worked {
-            tokio::time::sleep(limits::TASK_PACE).await;
-        }
         if !turned.moved && !worked {
             let idle = if there.is_empty() { limits::TASK_IDLE } else { limits::TASK_POLL };
             // News or not: the next look decides.

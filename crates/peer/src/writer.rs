@@ -118,16 +118,14 @@ fn write(journal: &mut Journal, records: &[Record]) -> Result<(), store::Error> 
     journal.sync().map(|_| ())
 }
 
-/// Waits a moment for more turns to share this frame's sync; returns what belongs to no frame.
+/// Takes the turns that came while the last frame was synced: they share this one's sync. Returns what belongs to
+/// no frame.
 fn gather(
     inbox: &mpsc::Receiver<Command>,
     records: &mut Vec<Record>,
     persists: &mut Vec<(ShardId, ReplicaId, u64)>,
 ) -> Option<Command> {
     let mut size: usize = records.iter().map(crate::shards::record_bytes).sum();
-    if size < limits::FRAME_BYTES {
-        std::thread::sleep(limits::GATHER);
-    }
     while size < limits::FRAME_BYTES {
         match inbox.try_recv() {
             Ok(Command::Write { records: more, persists: waiting }) => {
