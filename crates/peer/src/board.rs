@@ -198,9 +198,24 @@ impl Board {
             waiters.notify_waiters();
         }
     }
-    /// Told whenever a partition of the stream is applied further here.
-    pub fn waiters(&self, stream: StreamId) -> Arc<Notify> {
-        self.moved.entry(stream).or_default().clone()
+    /// Ready when one of the streams is applied further here; listens from this call on.
+    pub fn news(&self, streams: &[StreamId]) -> impl Future<Output = ()> + Send + use<> {
+        let mut streams = streams.to_vec();
+        streams.sort_unstable();
+        streams.dedup();
+        let listen = |stream| {
+            let waiters = self.moved.entry(stream).or_default().clone();
+            let mut heard = Box::pin(waiters.notified_owned());
+            heard.as_mut().enable();
+            heard
+        };
+        let listening: Vec<_> = streams.into_iter().map(listen).collect();
+        async move {
+            if listening.is_empty() {
+                std::future::pending::<()>().await;
+            }
+            futures::future::select_all(listening).await;
+        }
     }
 
     fn route(&self, shard: ShardId) -> &Route {

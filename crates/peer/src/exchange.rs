@@ -9,7 +9,7 @@ use crate::router::Router;
 use dashmap::DashMap;
 use flow::{Chunk, Exchange, Miss, Pipelines, StageCode};
 use model::hash::shard_of;
-use model::{PartitionId, ShardId, StreamId};
+use model::{PartitionId, ShardId};
 use net::Lane;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -175,7 +175,7 @@ impl Exchanges {
         let (wants, _) = self.split(&wants);
         let streams: Vec<_> = wants.from.iter().map(|(p, _)| p.stream).collect();
         loop {
-            let news = self.news(&streams);
+            let news = self.router.board.news(&streams);
             let this = self.clone();
             let ask = wants.clone();
             let gathered = tokio::task::spawn_blocking(move || this.gather(&ask)).await;
@@ -186,26 +186,6 @@ impl Exchanges {
             }
             // Late or news: either way the next look decides.
             let _ = tokio::time::timeout(left, news).await;
-        }
-    }
-
-    /// Ready when one of the streams is applied further here; listens from this call on.
-    pub fn news(&self, streams: &[StreamId]) -> impl Future<Output = ()> + use<> {
-        let mut streams = streams.to_vec();
-        streams.dedup();
-        let listening: Vec<_> = streams
-            .into_iter()
-            .map(|stream| {
-                let mut heard = Box::pin(self.router.board.waiters(stream).notified_owned());
-                heard.as_mut().enable();
-                heard
-            })
-            .collect();
-        async move {
-            if listening.is_empty() {
-                std::future::pending::<()>().await;
-            }
-            futures::future::select_all(listening).await;
         }
     }
 }

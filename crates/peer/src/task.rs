@@ -85,7 +85,7 @@ impl State {
         let task = self.task.take().ok_or("the task is away")?;
         let wants = self.wants(&task);
         let streams: Vec<_> = self.args.streams.sources.iter().map(|s| s.stream).collect();
-        let news = self.args.exchanges.news(&streams);
+        let news = self.args.router.board.news(&streams);
         let (here, there) = self.args.exchanges.split(&wants);
         let remote = if there.is_empty() {
             Vec::new()

@@ -29,22 +29,9 @@ impl Door {
     /// Ready when one of the streams is applied further; listens from this call on.
     fn news(&self, ask: &Fetch) -> impl Future<Output = ()> + use<> {
         let catalogue = self.board().catalogue();
-        let mut streams: Vec<_> =
+        let streams: Vec<_> =
             ask.parts.iter().filter_map(|p| catalogue.stream(&p.stream).map(|s| s.id)).collect();
-        streams.sort_unstable();
-        streams.dedup();
-        let listen = |stream| {
-            let mut heard = Box::pin(self.board().waiters(stream).notified_owned());
-            heard.as_mut().enable();
-            heard
-        };
-        let listening: Vec<_> = streams.into_iter().map(listen).collect();
-        async move {
-            if listening.is_empty() {
-                std::future::pending::<()>().await;
-            }
-            futures::future::select_all(listening).await;
-        }
+        self.board().news(&streams)
     }
 
     fn look(&self, ask: &Fetch) -> (Vec<FetchedPart>, usize, bool) {
