@@ -3,15 +3,20 @@
 //! Nothing runs here: a builder collects closures, and its last word (`view`, `to`, `stage`) enters a stage into
 //! [`Pipelines`]. Mistakes are collected too, and told by [`Pipelines::check`] before anything starts.
 
+mod aggregates;
 mod check;
 mod flow;
 mod keyed;
+mod offer;
 mod register;
 mod stage;
+mod windowed;
 
+pub use aggregates::{Carried, Number};
 pub use flow::Flow;
-pub use keyed::{Keyed, Number, Tumbling, Windowed};
+pub use keyed::Keyed;
 pub use stage::{Stage, Table};
+pub use windowed::{Global, Hopping, Session, Tumbling, Windowed, Windows};
 
 use crate::Event;
 use crate::stage::{MakeCore, SourceCode, StageCode};

@@ -1,15 +1,21 @@
 //! What a task does with its items: the seam between the task, which commits, and the kinds of stages, which fold.
 
 mod aggregate;
+mod distinct;
 mod forward;
 mod process;
 mod running;
+mod session;
+mod timing;
 mod window;
 
-pub(crate) use aggregate::{Counting, Folding, Kept};
+pub(crate) use aggregate::{AddItem, Counting, Folding, Kept, MergeValues};
+pub(crate) use distinct::Distinct;
 pub(crate) use forward::Forward;
 pub(crate) use process::Processing;
 pub(crate) use running::Running;
+pub(crate) use session::Sessioning;
+pub(crate) use timing::{Early, Fixed, Timing};
 pub(crate) use window::Windowing;
 
 use crate::carry::Failure;
@@ -58,6 +64,8 @@ pub(crate) struct Turn {
     pub(crate) buckets: u32,
     /// Whether somebody reads what is emitted.
     pub(crate) emits: bool,
+    /// Whether somebody may ask for rows.
+    pub(crate) shows: bool,
     /// `<pipeline>.<stage>`, for dead letters.
     pub(crate) stage: String,
     /// Names of the sources, for dead letters.

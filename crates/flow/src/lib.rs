@@ -26,7 +26,10 @@ mod task;
 pub mod testing;
 
 pub use action::Action;
-pub use build::{Flow, Keyed, Number, Pipeline, Pipelines, Stage, Table, Tumbling, Windowed};
+pub use build::{
+    Carried, Flow, Global, Hopping, Keyed, Number, Pipeline, Pipelines, Session, Stage, Table,
+    Tumbling, Windowed, Windows,
+};
 pub use carry::Failure;
 pub use chunk::{Chunk, Item, Piece};
 pub use context::{Context, Processor, Slot};

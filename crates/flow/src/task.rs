@@ -121,6 +121,7 @@ impl Task {
             bucket: id.bucket,
             buckets: code.buckets,
             emits: streams.output.is_some(),
+            shows: code.view.is_some(),
             stage: format!("{}.{}", code.pipeline, code.name),
             streams: names,
         };

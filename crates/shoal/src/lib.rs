@@ -23,8 +23,8 @@ pub mod prelude;
 
 pub use flow::testing::TestMesh;
 pub use flow::{
-    Context, Event, Failure, Flow, Keyed, Number, Pipeline, Pipelines as Mesh, Processor, Stage,
-    Table, ToKey, Tumbling, Windowed,
+    Carried, Context, Event, Failure, Flow, Global, Hopping, Keyed, Number, Pipeline,
+    Pipelines as Mesh, Processor, Session, Stage, Table, ToKey, Tumbling, Windowed, Windows,
 };
 pub use model::Problem;
 

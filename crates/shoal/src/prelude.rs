@@ -1,6 +1,6 @@
 //! What a user's program names most: `use shoal::prelude::*`.
 
 pub use crate::{
-    Context, Event, Failure, Flow, Keyed, Mesh, Number, Pipeline, Processor, Stage, Table,
-    TestMesh, ToKey, Tumbling, Windowed,
+    Carried, Context, Event, Failure, Flow, Global, Hopping, Keyed, Mesh, Number, Pipeline,
+    Processor, Session, Stage, Table, TestMesh, ToKey, Tumbling, Windowed, Windows,
 };

@@ -13,6 +13,10 @@ pub(crate) trait Kept: Send + Sync + 'static {
 
     fn start(&self) -> Self::Value;
     fn add(&self, value: &mut Self::Value, item: &[u8]) -> Result<(), Failure>;
+    /// Whether two values of a key can become one.
+    fn merges(&self) -> bool;
+    /// Takes the later value into the earlier one; never called where `merges` says no.
+    fn merge(&self, value: &mut Self::Value, other: Self::Value) -> Result<(), Failure>;
     fn keep(&self, value: &Self::Value) -> Result<Bytes, Failure>;
     fn load(&self, bytes: &[u8]) -> Result<Self::Value, Failure>;
     /// The view's row.
@@ -38,6 +42,13 @@ impl Kept for Counting {
         *value += 1;
         Ok(())
     }
+    fn merges(&self) -> bool {
+        true
+    }
+    fn merge(&self, value: &mut u64, other: u64) -> Result<(), Failure> {
+        *value = value.checked_add(other).ok_or(Failure::new("the count overflows"))?;
+        Ok(())
+    }
     fn keep(&self, value: &u64) -> Result<Bytes, Failure> {
         Ok(Bytes::copy_from_slice(&value.to_le_bytes()))
     }
@@ -60,11 +71,15 @@ impl Kept for Counting {
 pub(crate) struct Folding<T, S, R> {
     pub(crate) init: Arc<dyn Fn() -> S + Send + Sync>,
     pub(crate) add: AddItem<T, S>,
+    /// None: values that were folded apart cannot become one.
+    pub(crate) merge: Option<MergeValues<S>>,
     pub(crate) finish: Arc<dyn Fn(&S) -> R + Send + Sync>,
 }
 
 /// How one item changes what is kept.
 pub(crate) type AddItem<T, S> = Arc<dyn Fn(&mut S, &T) -> Result<(), Failure> + Send + Sync>;
+/// How two kept values become one.
+pub(crate) type MergeValues<S> = Arc<dyn Fn(&mut S, S) -> Result<(), Failure> + Send + Sync>;
 
 impl<T, S, R> Kept for Folding<T, S, R>
 where
@@ -80,6 +95,15 @@ where
     }
     fn add(&self, value: &mut S, item: &[u8]) -> Result<(), Failure> {
         (self.add)(value, &unpack(item)?)
+    }
+    fn merges(&self) -> bool {
+        self.merge.is_some()
+    }
+    fn merge(&self, value: &mut S, other: S) -> Result<(), Failure> {
+        match &self.merge {
+            Some(merge) => merge(value, other),
+            None => Err(Failure::new("this aggregate says no merge")),
+        }
     }
     fn keep(&self, value: &S) -> Result<Bytes, Failure> {
         let mut out = Vec::new();

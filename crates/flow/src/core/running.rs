@@ -93,7 +93,9 @@ impl<K: Kept> Core for Running<K> {
     fn flush(&mut self, turn: &mut Turn) -> Result<(), Failure> {
         for Touched { key, value, time_ms, unit } in self.open.take() {
             turn.unit = unit;
-            turn.state.put(row::VIEW, &key, self.kept.row(&value)?)?;
+            if turn.shows || K::ROW_IS_ALL {
+                turn.state.put(row::VIEW, &key, self.kept.row(&value)?)?;
+            }
             if !K::ROW_IS_ALL {
                 turn.state.put(row::STATE, &key, self.kept.keep(&value)?)?;
             }
