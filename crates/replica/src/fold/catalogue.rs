@@ -1,7 +1,8 @@
 //! What a change of the catalogue means when it is applied.
 //!
 //! Invariants: K1 ids are handed out once; K2 the epoch is the index of the last change that moves the ring; K3
-//! what was true already changes nothing and is answered as before.
+//! what was true already changes nothing and is answered as before; K8 the founder is enrolled first: it has lived
+//! under the first id since before there was a log.
 
 mod register;
 #[cfg(test)]
@@ -9,6 +10,7 @@ mod tests;
 
 use crate::limits::PARTITIONS_MAX;
 use model::catalogue::{Catalogue, Change, Changed, Enrolled, Stream};
+use model::id::FOUNDER;
 use model::{Epoch, MeshId, PeerId, StreamId, name};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,6 +29,14 @@ pub fn change(current: &mut Option<Arc<Catalogue>>, index: u64, change: Change) 
             _ => refused("SH0104", "the mesh is not founded"),
         };
     };
+    if let Change::Join(enrolled) = &change
+        && is_too_early(shared, enrolled)
+    {
+        return refused(
+            "SH0505",
+            "the mesh is being founded: its founder is not in the roster yet",
+        );
+    }
     let catalogue = Arc::make_mut(shared);
     match change {
         Change::Found { mesh, shards, replication } => {
@@ -53,9 +63,14 @@ fn founded(index: u64, mesh: MeshId, shards: u16, replication: u8) -> Catalogue 
         level: LEVEL,
         shards,
         replication,
-        next_peer: model::id::FOUNDER.0,
+        next_peer: FOUNDER.0,
         ..Catalogue::default()
     }
+}
+
+/// K8: nobody is enrolled before the founder, or its id would be another's.
+fn is_too_early(catalogue: &Catalogue, enrolled: &Enrolled) -> bool {
+    catalogue.next_peer == FOUNDER.0 && enrolled.id != FOUNDER
 }
 
 fn refused(code: &str, because: impl Into<String>) -> Changed {

@@ -43,7 +43,8 @@ impl Book {
 
 fn peer(key: u8, incarnation: u64, holds: &[(&str, u32, u64)]) -> Enrolled {
     Enrolled {
-        id: PeerId(0),
+        // Only the founder knows its id before it is enrolled.
+        id: PeerId(if key == 1 { 1 } else { 0 }),
         key: vec![key],
         name: format!("p{key}"),
         zone: String::new(),
@@ -83,6 +84,14 @@ fn a_mesh_is_founded_once_and_nothing_is_before_it() {
     assert_eq!(book.change(found(7)), Changed::Done { index: 2 });
     assert_eq!(book.change(found(7)), Changed::Done { index: 2 });
     assert_eq!(code(book.change(found(8))), "SH0104");
+}
+
+#[test]
+fn nobody_is_enrolled_before_the_founder() {
+    let mut book = Book::founded();
+    assert_eq!(code(book.change(Change::Join(peer(2, 1, &[])))), "SH0505");
+    assert_eq!(book.join(peer(1, 1, &[])), PeerId(1));
+    assert_eq!(book.join(peer(2, 1, &[])), PeerId(2));
 }
 
 #[test]
