@@ -6,6 +6,7 @@
 mod aggregates;
 mod check;
 mod flow;
+mod join;
 mod keyed;
 mod offer;
 mod register;
@@ -14,6 +15,7 @@ mod windowed;
 
 pub use aggregates::{Carried, Number};
 pub use flow::Flow;
+pub use join::{Join, Within};
 pub use keyed::Keyed;
 pub use stage::{Stage, Table};
 pub use windowed::{Global, Hopping, Session, Tumbling, Windowed, Windows};
@@ -57,6 +59,8 @@ pub(crate) struct StageDraft {
     view: Option<String>,
     output: Option<String>,
     core: MakeCore,
+    /// Whether its results have nowhere to go but into a stream.
+    streams_only: bool,
     /// Why it is impossible.
     fault: Option<String>,
 }
@@ -160,6 +164,11 @@ impl Pipeline {
     /// Reads a stream; one that does not exist is made with so many partitions.
     pub fn read_with(&self, stream: &str, partitions: u32) -> Flow<Event> {
         Flow::of_source(self.clone(), stream, partitions)
+    }
+
+    /// Whether both enter their stages into the same pipeline.
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.registry, &other.registry) && self.at == other.at
     }
 
     fn enter(&self, stage: StageDraft) -> usize {

@@ -1,8 +1,11 @@
 //! What a task does with its items: the seam between the task, which commits, and the kinds of stages, which fold.
 
 mod aggregate;
+mod buffer;
+mod dedup;
 mod distinct;
 mod forward;
+mod join;
 mod process;
 mod running;
 mod session;
@@ -10,8 +13,11 @@ mod timing;
 mod window;
 
 pub(crate) use aggregate::{AddItem, Counting, Folding, Kept, MergeValues};
+pub(crate) use buffer::{LEFT, RIGHT};
+pub(crate) use dedup::Deduping;
 pub(crate) use distinct::Distinct;
 pub(crate) use forward::Forward;
+pub(crate) use join::{Bounds, Enriching, Joining, Pairing, inner, outer};
 pub(crate) use process::Processing;
 pub(crate) use running::Running;
 pub(crate) use session::Sessioning;

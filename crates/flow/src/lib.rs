@@ -27,8 +27,8 @@ pub mod testing;
 
 pub use action::Action;
 pub use build::{
-    Carried, Flow, Global, Hopping, Keyed, Number, Pipeline, Pipelines, Session, Stage, Table,
-    Tumbling, Windowed, Windows,
+    Carried, Flow, Global, Hopping, Join, Keyed, Number, Pipeline, Pipelines, Session, Stage,
+    Table, Tumbling, Windowed, Windows, Within,
 };
 pub use carry::Failure;
 pub use chunk::{Chunk, Item, Piece};

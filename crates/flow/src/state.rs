@@ -3,16 +3,23 @@
 //! S1 A step can be taken back whole, until [`State::take`] ends it.
 //! S2 What is taken says each key at most once, in the order of first touch: it does not depend on a map's order.
 
+mod ordered;
+
 use crate::carry::Failure;
 use crate::core::Letter;
 use bytes::Bytes;
 use model::BatchBuilder;
 use model::entry::{RowChange, row};
+use ordered::Ordered;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// One row's key and value together.
 const ROW_BYTES_MAX: usize = 1 << 20;
+/// A step ends with the unit that makes it as large as this.
+pub(crate) const STEP_BYTES: usize = 2 << 20;
+/// A commit never grows beyond this: an operation of the log has at most 8 MiB.
+pub(crate) const COMMIT_BYTES_MAX: usize = 7 << 20;
 
 /// Hashes keys of rows: quick for short ones, and the same in every process.
 #[derive(Debug, Default)]
@@ -35,6 +42,7 @@ impl Hasher for KeyHasher {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     rows: HashMap<Bytes, Row, KeyHash>,
+    ordered: Ordered,
     /// Timer rows in the order of their times.
     timers: BTreeSet<Bytes>,
     /// Numbers steps from 1, so that a row knows whether this one has touched it.
@@ -84,10 +92,10 @@ impl State {
         let mut state = Self { step: 1, ..Self::default() };
         state.rows.reserve(rows.len());
         for (key, value) in rows {
-            if key.first() == Some(&row::TIMER) {
-                state.timers.insert(key);
-            } else {
-                state.rows.insert(key, Row { value: Some(value), step: 0, at: 0 });
+            match key.first() {
+                Some(&row::TIMER) => drop(state.timers.insert(key)),
+                Some(&row::ORDERED) => state.ordered.restore(key, value),
+                _ => drop(state.rows.insert(key, Row { value: Some(value), step: 0, at: 0 })),
             }
         }
         state
@@ -95,6 +103,17 @@ impl State {
 
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// User code that changes or emits without end is stopped when its own part is more than a commit may hold.
+    fn take_room(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.bytes += bytes;
+        if self.bytes > STEP_BYTES + COMMIT_BYTES_MAX {
+            return Err(Failure::new(format!(
+                "it changes or emits more than the {COMMIT_BYTES_MAX} bytes of a commit"
+            )));
+        }
+        Ok(())
     }
 
     /// Adds to what the commit is thought to take, for what is written later.
@@ -107,11 +126,8 @@ impl State {
     }
 
     pub(crate) fn put(&mut self, space: u8, key: &[u8], value: Bytes) -> Result<(), Failure> {
-        let size = key.len() + value.len();
-        if size > ROW_BYTES_MAX {
-            let most = ROW_BYTES_MAX;
-            return Err(Failure::new(format!("a row has {size} bytes, {most} are allowed")));
-        }
+        check_size(key, &value)?;
+        self.take_room(0)?;
         self.set(space, key, Some(value));
         Ok(())
     }
@@ -143,10 +159,37 @@ impl State {
         self.touched.push(Touched { key: key.clone(), before, now: value });
     }
 
+    pub(crate) fn put_ordered(&mut self, key: Bytes, value: Bytes) -> Result<(), Failure> {
+        check_size(&key, &value)?;
+        self.take_room(key.len() + value.len() + 32)?;
+        self.ordered.set(key, Some(value));
+        Ok(())
+    }
+
+    pub(crate) fn remove_ordered(&mut self, key: Bytes) {
+        self.bytes += key.len() + 32;
+        self.ordered.set(key, None);
+    }
+
+    /// The rows whose keys begin with `prefix`, from `from` on if that lies behind it, in order.
+    pub(crate) fn range<'a>(
+        &'a self,
+        prefix: &'a [u8],
+        from: &'a [u8],
+    ) -> impl Iterator<Item = (&'a Bytes, &'a Bytes)> {
+        self.ordered.range(prefix, from)
+    }
+
+    /// The last row whose key begins with `prefix` and is not behind `upto`.
+    pub(crate) fn last_upto(&self, prefix: &[u8], upto: &[u8]) -> Option<(&Bytes, &Bytes)> {
+        self.ordered.last_upto(prefix, upto)
+    }
+
     pub(crate) fn set_timer(&mut self, at_ms: i64, key: &[u8]) -> Result<(), Failure> {
         if key.len() > ROW_BYTES_MAX {
             return Err(Failure::new(format!("a timer's key has {} bytes", key.len())));
         }
+        self.take_room(0)?;
         self.touch_timer(timer_row(at_ms, key), true);
         Ok(())
     }
@@ -185,7 +228,7 @@ impl State {
         if size > ROW_BYTES_MAX {
             return Err(Failure::new(format!("an event has {size} bytes, {ROW_BYTES_MAX} fit")));
         }
-        self.bytes += size + 16;
+        self.take_room(size + 16)?;
         self.output.push(time_ms, key, Some(value), &[]);
         Ok(())
     }
@@ -206,6 +249,7 @@ impl State {
     pub(crate) fn is_touched(&self) -> bool {
         !self.touched.is_empty()
             || !self.timers_before.is_empty()
+            || self.ordered.is_touched()
             || self.output.count() + self.dead.count() > 0
     }
 
@@ -218,6 +262,7 @@ impl State {
                 row.value = before;
             }
         }
+        self.ordered.take_back();
         for (full, was_there) in std::mem::take(&mut self.timers_before) {
             if was_there {
                 self.timers.insert(full);
@@ -247,6 +292,7 @@ impl State {
                 changes.push(RowChange { key, value: is_there.then(Bytes::new) });
             }
         }
+        self.ordered.take(&mut changes);
         let late = self.late;
         let (output, dead) = self.reset();
         Taken { changes, output: built(output), dead: built(dead), late }
@@ -258,6 +304,15 @@ impl State {
         self.late = 0;
         (std::mem::take(&mut self.output), std::mem::take(&mut self.dead))
     }
+}
+
+fn check_size(key: &[u8], value: &[u8]) -> Result<(), Failure> {
+    let size = key.len() + value.len();
+    if size > ROW_BYTES_MAX {
+        let most = ROW_BYTES_MAX;
+        return Err(Failure::new(format!("a row has {size} bytes, {most} are allowed")));
+    }
+    Ok(())
 }
 
 fn built(batch: BatchBuilder) -> Option<Bytes> {

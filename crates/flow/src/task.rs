@@ -5,6 +5,7 @@
 //! T2 Positions and rows move together, in one commit; one commit is under way at a time.
 //! T3 The watermark never falls.
 //! T4 An event of a source is in exactly one commit: folded, or as a dead letter that says why.
+//! T5 A timer that is not behind the committed watermark has fired, and what it emitted is committed with it.
 //!
 //! A panic or error of user code takes the step back; what lies before the failing event is computed again and
 //! committed, and the event is what the next step begins with. After three failures it is a dead letter.

@@ -214,6 +214,18 @@ impl TestMesh {
         self.events(&format!("{stage}.dead"))
     }
 
+    /// How many rows of state and timers a stage, named `<pipeline>.<stage>`, keeps besides those of its view.
+    #[track_caller]
+    pub fn kept(&self, stage: &str) -> usize {
+        let named =
+            |placed: &&Placed| format!("{}.{}", placed.code.pipeline, placed.code.name) == stage;
+        let Some((id, placed)) = self.stages.iter().find(|(_, placed)| named(placed)) else {
+            panic!("there is no stage {stage:?}");
+        };
+        let tasks = (0..placed.code.buckets).map(|bucket| TaskId { stage: *id, bucket });
+        tasks.map(|task| self.fold.kept(task)).sum()
+    }
+
     /// What all tasks have done, work that was lost in a crash included.
     pub fn tally(&self) -> Tally {
         self.tasks

@@ -105,6 +105,8 @@ pub mod row {
     pub const STATE: u8 = 1;
     /// Timers, as `[TIMER] ++ time (u64 big-endian, sign bit flipped) ++ key`.
     pub const TIMER: u8 = 2;
+    /// State that is found by ranges of its keys: buffers of joins, lists and maps.
+    pub const ORDERED: u8 = 3;
 }
 
 const KIND_APPEND: u8 = 1;

@@ -1,6 +1,6 @@
 //! What a user's program names most: `use shoal::prelude::*`.
 
 pub use crate::{
-    Carried, Context, Event, Failure, Flow, Global, Hopping, Keyed, Mesh, Number, Pipeline,
-    Processor, Session, Stage, Table, TestMesh, ToKey, Tumbling, Windowed, Windows,
+    Carried, Context, Event, Failure, Flow, Global, Hopping, Join, Keyed, Mesh, Number, Pipeline,
+    Processor, Session, Stage, Table, TestMesh, ToKey, Tumbling, Windowed, Windows, Within,
 };

@@ -60,6 +60,9 @@ impl StageDraft {
         if let Some(fault) = &self.fault {
             return Err(at(fault));
         }
+        if self.streams_only && (self.view.is_some() || self.output.is_none()) {
+            return Err(at("its results are events, not rows: write them .to a stream"));
+        }
         let dead = format!("{}.{}.dead", of.name, self.name);
         let sources = self.sources.iter().map(|source| &source.stream);
         let names = [&self.name, &dead].into_iter().chain(&self.view).chain(&self.output);

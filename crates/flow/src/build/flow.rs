@@ -22,7 +22,7 @@ const OUT_OF_ORDER: Duration = Duration::from_secs(60);
 /// After this long without an event a partition does not hold the watermark back.
 const IDLE_AFTER: Duration = Duration::from_secs(10);
 
-/// Values of type `T` on their way from their sources.
+/// Values of type `T` on their way from their sources. A clone goes another way: both get all values.
 #[must_use = "a flow does nothing until it ends in a view, a stream or a stage"]
 pub struct Flow<T> {
     pub(super) pipeline: Pipeline,
@@ -38,6 +38,25 @@ pub(super) struct Branch<T> {
     /// None: the event's own timestamp counts.
     out_of_order: Option<Duration>,
     idle_after: Duration,
+}
+
+impl<T> Clone for Flow<T> {
+    fn clone(&self) -> Self {
+        Self { pipeline: self.pipeline.clone(), branches: self.branches.clone() }
+    }
+}
+
+impl<T> Clone for Branch<T> {
+    fn clone(&self) -> Self {
+        Self {
+            stream: self.stream.clone(),
+            partitions: self.partitions,
+            chain: Arc::clone(&self.chain),
+            shape: self.shape.clone(),
+            out_of_order: self.out_of_order,
+            idle_after: self.idle_after,
+        }
+    }
 }
 
 impl<T> Branch<T> {
@@ -172,13 +191,19 @@ impl<T: 'static> Flow<T> {
         self
     }
 
+    /// Two flows: of the values that the closure accepts, and of the others.
+    pub fn split(self, left: impl Fn(&T) -> bool + Send + Sync + 'static) -> (Self, Self) {
+        let is_left = Arc::new(left);
+        let is_right = Arc::clone(&is_left);
+        (
+            self.clone().filter(move |value| is_left(value)),
+            self.filter(move |value| !is_right(value)),
+        )
+    }
+
     /// Both flows' values as one flow. They must belong to the same pipeline.
     pub fn merge(mut self, other: Self) -> Self {
-        assert!(
-            Arc::ptr_eq(&self.pipeline.registry, &other.pipeline.registry)
-                && self.pipeline.at == other.pipeline.at,
-            "flows of different pipelines cannot be merged"
-        );
+        assert!(self.pipeline.is(&other.pipeline), "flows of different pipelines cannot be merged");
         self.branches.extend(other.branches);
         self
     }
@@ -227,27 +252,31 @@ impl<T: 'static> Flow<T> {
             let run = run_of(&branch, &key, keyless.as_ref(), &project);
             let out_of_order_ms = ms(branch.out_of_order.unwrap_or(OUT_OF_ORDER));
             let idle_after_ms = ms(branch.idle_after).unsigned_abs();
-            if let Some(source) = sources.iter_mut().find(|s| s.stream == branch.stream) {
-                // One stream read twice is one source: its position is one.
-                let first = Arc::clone(&source.run);
-                source.run = Arc::new(move |event, pass, sink| {
-                    first(event, pass, sink);
-                    run(event, pass, sink);
-                });
-                source.out_of_order_ms = source.out_of_order_ms.max(out_of_order_ms);
-                source.idle_after_ms = source.idle_after_ms.max(idle_after_ms);
-                continue;
-            }
-            sources.push(SourceCode {
+            let source = SourceCode {
                 stream: branch.stream,
                 partitions: branch.partitions,
                 out_of_order_ms,
                 idle_after_ms,
                 run,
-            });
+            };
+            add_source(&mut sources, source);
         }
         (self.pipeline, sources, shape)
     }
+}
+
+/// One stream read twice is one source: its position is one.
+pub(super) fn add_source(sources: &mut Vec<SourceCode>, more: SourceCode) {
+    let Some(source) = sources.iter_mut().find(|source| source.stream == more.stream) else {
+        return sources.push(more);
+    };
+    let (first, then) = (Arc::clone(&source.run), more.run);
+    source.run = Arc::new(move |event, pass, sink| {
+        first(event, pass, sink);
+        then(event, pass, sink);
+    });
+    source.out_of_order_ms = source.out_of_order_ms.max(more.out_of_order_ms);
+    source.idle_after_ms = source.idle_after_ms.max(more.idle_after_ms);
 }
 
 /// Writes a value's key.

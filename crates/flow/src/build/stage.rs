@@ -35,6 +35,7 @@ impl Table {
             view: None,
             output: None,
             core,
+            streams_only: false,
             fault: None,
         };
         Self { pipeline, draft }
@@ -42,6 +43,12 @@ impl Table {
 
     pub(super) fn refused(mut self, because: &str) -> Self {
         self.draft.fault = Some(because.to_owned());
+        self
+    }
+
+    /// Its results have no rows.
+    pub(super) fn streaming(mut self) -> Self {
+        self.draft.streams_only = true;
         self
     }
 

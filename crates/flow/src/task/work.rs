@@ -6,13 +6,9 @@ use crate::carry::Failure;
 use crate::chunk::{Chunk, Item};
 use crate::core::{Letter, Unit};
 use crate::exchange::ATTEMPTS_MAX;
+use crate::state::{COMMIT_BYTES_MAX, STEP_BYTES};
 use model::PartitionId;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
-/// A commit that has grown to this ends with the event it is at.
-const COMMIT_BYTES: usize = 2 << 20;
-/// A commit never grows beyond this: an operation of the log has at most 8 MiB.
-const COMMIT_BYTES_MAX: usize = 7 << 20;
 
 /// How far an attempt came.
 pub(super) struct Progress {
@@ -71,7 +67,9 @@ impl Task {
         let mut units = 0;
         let call = || self.work(chunks, stop, units_max, &mut units);
         let failure = match catch_unwind(AssertUnwindSafe(call)) {
-            Ok(Ok(_)) if self.turn.state.bytes() > COMMIT_BYTES_MAX && units > 1 => {
+            Ok(Ok(_) | Err(Halt::User(_)))
+                if self.turn.state.bytes() > COMMIT_BYTES_MAX && units > 1 =>
+            {
                 return Err(Fault::TooMuch { units });
             }
             Ok(Ok(_)) if self.turn.state.bytes() > COMMIT_BYTES_MAX => Failure::new(format!(
@@ -147,7 +145,7 @@ impl Task {
         for item in chunk.items() {
             let item = item.map_err(Halt::Chunk)?;
             if last != Some(item.offset) {
-                let is_full = *units >= units_max || self.turn.state.bytes() >= COMMIT_BYTES;
+                let is_full = *units >= units_max || self.turn.state.bytes() >= STEP_BYTES;
                 if is_full && *units > 0 {
                     return Ok(Some(item.offset));
                 }
@@ -239,13 +237,13 @@ impl Task {
         progress.has_more = false;
         self.turn.watermark_ms = progress.watermark_ms;
         while let Some((at_ms, key)) = self.turn.state.due(progress.watermark_ms) {
-            let is_full = *units >= units_max || self.turn.state.bytes() >= COMMIT_BYTES;
-            if is_full && *units > 0 {
-                progress.has_more = true;
-                return Ok(());
-            }
+            let is_full = *units >= units_max || self.turn.state.bytes() >= STEP_BYTES;
             self.turn.unit = Unit::Timer { at_ms, key: key.clone() };
-            if stop == Some(&self.turn.unit) {
+            let is_stopped = stop == Some(&self.turn.unit);
+            if is_stopped || (is_full && *units > 0) {
+                // T5: whoever reads what this task emits takes its watermark as a promise.
+                progress.watermark_ms = self.watermark_ms.max(at_ms.saturating_sub(1));
+                progress.has_more = !is_stopped;
                 return Ok(());
             }
             *units += 1;

@@ -122,6 +122,12 @@ impl Fold {
         self.tasks.get(&task)?.rows.get(&full[..])
     }
 
+    /// How many rows there are that no client sees.
+    pub(super) fn kept(&self, task: TaskId) -> usize {
+        let rows = self.tasks.get(&task).into_iter().flat_map(|kept| kept.rows.keys());
+        rows.filter(|key| key.first() != Some(&row::VIEW)).count()
+    }
+
     /// Rows of a space, without the byte that says it.
     pub(super) fn rows(&self, task: TaskId, space: u8) -> impl Iterator<Item = (Bytes, &Bytes)> {
         let rows = self.tasks.get(&task).into_iter().flat_map(|kept| &kept.rows);

@@ -36,12 +36,7 @@ impl TestView<'_> {
     /// How many rows of state and timers the stage keeps besides.
     pub fn kept(&self) -> usize {
         let tasks = (0..self.buckets).map(|bucket| TaskId { stage: self.stage, bucket });
-        let spaces = [row::STATE, row::TIMER];
-        tasks
-            .map(|task| {
-                spaces.iter().map(|space| self.fold.rows(task, *space).count()).sum::<usize>()
-            })
-            .sum()
+        tasks.map(|task| self.fold.kept(task)).sum()
     }
 
     fn shown(&self, value: &Bytes) -> Value {
