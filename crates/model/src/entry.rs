@@ -5,6 +5,7 @@
 
 use crate::catalogue::Change;
 use crate::codec;
+use crate::group;
 use crate::id::{PartitionId, TaskId};
 use crate::origin::Origin;
 use bytes::Bytes;
@@ -54,6 +55,8 @@ pub enum Op {
     Producer { nonce: u128 },
     /// Forgets a partition's events below `offset`.
     Trim { partition: PartitionId, offset: i64 },
+    /// Changes a group of consumers.
+    Group(Box<group::Change>),
 }
 
 /// A task's entry. Applied only if `sequence`, `term`, `version` and every `from` are the committed ones;
@@ -114,6 +117,7 @@ const KIND_COMMIT: u8 = 2;
 const KIND_CATALOGUE: u8 = 3;
 const KIND_PRODUCER: u8 = 4;
 const KIND_TRIM: u8 = 5;
+const KIND_GROUP: u8 = 6;
 
 impl Op {
     /// Roughly how many bytes the operation takes in an entry.
@@ -131,6 +135,7 @@ impl Op {
             }
             Self::Catalogue(_) => 4096,
             Self::Producer { .. } | Self::Trim { .. } => 48,
+            Self::Group(change) => change.size(),
         }
     }
 }
@@ -155,6 +160,7 @@ impl Entry {
                 Op::Trim { partition, offset } => {
                     put(&mut out, KIND_TRIM, &(partition, offset), &[])
                 }
+                Op::Group(change) => put(&mut out, KIND_GROUP, change, &[]),
             }
         }
         out
@@ -244,6 +250,7 @@ impl Cursor<'_> {
                 let (partition, offset) = codec::decode_bare(&header)?;
                 Ok(Op::Trim { partition, offset })
             }
+            KIND_GROUP => Ok(Op::Group(Box::new(codec::decode_bare(&header)?))),
             other => Err(Error::Kind(other)),
         }
     }
@@ -280,6 +287,11 @@ mod tests {
                 Op::Commit(Box::new(commit)),
                 Op::Producer { nonce: 5 },
                 Op::Trim { partition, offset: 10 },
+                Op::Group(Box::new(group::Change {
+                    group: "g".into(),
+                    term: 2,
+                    what: group::What::Commit(vec![(partition, group::Committed::default())]),
+                })),
             ],
         };
         let bytes = Bytes::from(entry.encode());

@@ -12,6 +12,12 @@ pub fn shard_of(placement: u128, partition: u32, shards: u16) -> ShardId {
     ShardId((hash.wrapping_add(u64::from(partition)) % u64::from(shards)) as u16)
 }
 
+/// The shard of a group of consumers: its leader is the group's coordinator.
+pub fn shard_of_group(group: &str, shards: u16) -> ShardId {
+    assert!(shards > 0, "a mesh has at least one shard");
+    ShardId((hash64(group.as_bytes()) % u64::from(shards)) as u16)
+}
+
 /// The partition or bucket of a key, as Kafka's Java client places it (murmur2, sign bit cleared).
 pub fn bucket_of(key: &[u8], buckets: u32) -> u32 {
     assert!(buckets > 0, "a keyed stage has at least one bucket");

@@ -7,6 +7,7 @@ pub mod batch;
 pub mod catalogue;
 pub mod codec;
 pub mod entry;
+pub mod group;
 pub mod hash;
 pub mod id;
 pub mod log;

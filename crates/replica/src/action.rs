@@ -64,6 +64,8 @@ pub enum Answer {
     Trimmed {
         start: i64,
     },
+    /// The group's answer.
+    Group(model::group::Changed),
     /// The fold has applied the barrier: read now.
     Read {
         index: u64,

@@ -5,6 +5,7 @@
 //! senders is bounded, and what is forgotten depends on the log alone.
 
 mod catalogue;
+mod groups;
 mod keep;
 mod origins;
 mod recent;
@@ -19,7 +20,9 @@ use crate::error::Error;
 use crate::limits::{NONCES_MAX, TERMS_MAX};
 use crate::replica::Config;
 use bytes::Bytes;
+use groups::Groups;
 use model::entry::Commit;
+use model::group::Group;
 use model::{
     Batch, Catalogue, Entry, HardState, MeshId, Op, Origin, PartitionId, ReplicaId, ShardId, TaskId,
 };
@@ -99,6 +102,7 @@ struct Small {
     nonces: Recent<u128, i64, NONCES_MAX>,
     next_producer: i64,
     catalogue: Option<Arc<Catalogue>>,
+    groups: Groups,
 }
 
 impl Fold {
@@ -119,6 +123,7 @@ impl Fold {
             nonces: Recent::default(),
             next_producer: 0,
             catalogue: None,
+            groups: Groups::default(),
         };
         Self { small, rows: BTreeMap::new(), dirty: BTreeMap::new() }
     }
@@ -175,6 +180,13 @@ impl Fold {
     /// The catalogue; only in shard 0, once founded.
     pub fn catalogue(&self) -> Option<&Arc<Catalogue>> {
         self.small.catalogue.as_ref()
+    }
+    pub fn group(&self, name: &str) -> Option<&Group> {
+        self.small.groups.get(name)
+    }
+    /// All groups of consumers in the order of their names.
+    pub fn groups(&self) -> impl Iterator<Item = (&str, &Group)> {
+        self.small.groups.iter()
     }
     pub(crate) fn replication(&self) -> u8 {
         self.small.replication
@@ -238,6 +250,7 @@ impl Fold {
             Op::Catalogue(_) => Err(Refusal::WrongShard),
             Op::Producer { nonce } => Ok(Answer::Producer { id: self.producer(nonce) }),
             Op::Trim { partition, offset } => Ok(self.trim(partition, offset, actions)),
+            Op::Group(change) => self.change_group(*change),
         }
     }
 
@@ -340,6 +353,17 @@ impl Fold {
             *next_producer += 1;
             (i64::from(shard.0) << PRODUCER_COUNTER_BITS) | *next_producer
         })
+    }
+
+    fn change_group(&mut self, change: model::group::Change) -> Result<Answer, Refusal> {
+        let Small { groups, shard, shards, term, time_ms, .. } = &mut self.small;
+        if model::hash::shard_of_group(&change.group, *shards) != *shard {
+            return Err(Refusal::WrongShard);
+        }
+        if change.term != *term {
+            return Ok(Answer::Group(model::group::Changed::Stale));
+        }
+        Ok(Answer::Group(groups.change(*time_ms, change.group, change.what)))
     }
 
     fn trim(&mut self, id: PartitionId, offset: i64, actions: &mut Vec<Action>) -> Answer {

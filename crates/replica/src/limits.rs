@@ -98,3 +98,11 @@ pub const PARTITIONS_MAX: u32 = 10_000;
 pub const BUCKETS_MAX: u32 = 4096;
 /// Stages of one pipeline.
 pub const STAGES_MAX: usize = 256;
+/// Groups of consumers a shard keeps.
+pub const GROUPS_MAX: usize = 1024;
+/// Consumers and offsets of one of them, in bytes; an entry must hold a generation.
+pub const GROUP_BYTES_MAX: usize = 4 << 20;
+/// All of them: they are encoded whole at each checkpoint.
+pub const GROUPS_BYTES_MAX: usize = 16 << 20;
+/// A group without consumers is forgotten this long after its last change, as in Kafka, if room is needed.
+pub const GROUP_IDLE_MS: u64 = 7 * 24 * 3_600_000;

@@ -7,7 +7,7 @@ use model::{TaskId, codec, hash};
 use std::collections::BTreeMap;
 
 /// The version of the small state's bytes.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// A row as it is kept: `None` when it was removed.
 pub type RowChange = (TaskId, Bytes, Option<Bytes>);

@@ -3,6 +3,7 @@
 use super::*;
 use crate::limits::{DOOR_ANSWERS_MAX, PRODUCER_BATCHES_MAX};
 use model::entry::{Move, RowChange};
+use model::group::{self, Committed, What};
 use model::{BatchBuilder, PeerId, StageId, StreamId};
 
 const PARTITION: PartitionId = PartitionId { stream: StreamId(1), partition: 0 };
@@ -253,6 +254,27 @@ fn a_producer_id_carries_its_shard_and_belongs_to_its_nonce() {
     assert_eq!(id(log.op(Op::Producer { nonce: 8 })), first + 1);
 }
 
+fn group(name: &str, term: u64, offset: i64) -> Op {
+    let committed = Committed { offset, ..Committed::default() };
+    let what = What::Commit(vec![(PARTITION, committed)]);
+    Op::Group(Box::new(group::Change { group: name.into(), term, what }))
+}
+
+#[test]
+fn a_groups_change_counts_only_in_the_term_and_the_shard_of_its_coordinator() {
+    let mut log = Log::new();
+    assert_eq!(log.op(group("g", 1, 5)), Ok(Answer::Group(group::Changed::Stale)));
+    assert_eq!(log.fold.groups().count(), 0);
+    assert_eq!(log.op(group("g", 2, 5)), Ok(Answer::Group(group::Changed::Done)));
+    assert_eq!(log.fold.group("g").map(|it| it.offsets[&PARTITION].offset), Some(5));
+    log.term = 3;
+    assert_eq!(log.op(group("g", 2, 9)), Ok(Answer::Group(group::Changed::Stale)));
+    assert_eq!(log.fold.group("g").map(|it| it.offsets[&PARTITION].offset), Some(5));
+    let home = model::hash::shard_of_group("g", 64).0;
+    let mut log = Log::of_shard((home + 1) % 64, 64);
+    assert_eq!(log.op(group("g", 2, 5)), Err(Refusal::WrongShard));
+}
+
 #[test]
 fn trims_only_go_forward_and_not_beyond_the_end() {
     let mut log = Log::new();
@@ -280,6 +302,7 @@ fn a_restored_fold_is_equal_and_rows_are_given_once() {
     assert!(log.door(0).is_ok());
     assert!(log.op(Op::Commit(Box::new(commit(0, 0, 5)))).is_ok());
     assert!(log.op(Op::Producer { nonce: 1 }).is_ok());
+    assert!(log.op(group("g", 2, 5)).is_ok());
     let changed = log.fold.take_changed();
     assert_eq!(changed.len(), 2);
     assert!(log.fold.take_changed().is_empty());
