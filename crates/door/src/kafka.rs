@@ -9,29 +9,46 @@
 //! that follow it; what can be answered without asking anybody comes as [`Ask::Answered`]. Never
 //! guesses what a client meant.
 
+mod commit_offsets;
+mod committed_offsets;
 mod create_streams;
+mod delete_groups;
+mod describe_groups;
 mod error;
 mod events;
 mod fetch;
+mod find_coordinator;
 mod frame;
+mod heartbeat;
 mod init_producer;
+mod join_group;
+mod leave_group;
+mod list_groups;
 mod list_offsets;
 mod metadata;
 mod produce;
+mod sync_group;
 pub mod versions;
 mod wire;
 
+pub use commit_offsets::{CommitOffsets, CommitPart, CommittedPart};
+pub use committed_offsets::{CommittedOffsets, GroupOffsets, OffsetOf, Parts, WantedOffsets};
 pub use create_streams::{CreateStreams, Created, CreatedStream, NewStream, StreamSpec};
+pub use delete_groups::DeletedGroup;
+pub use describe_groups::DescribedGroup;
 pub use error::{KafkaError, Refused};
 pub use fetch::{Fetch, FetchPart, FetchReply, Fetched, FetchedPart};
+pub use find_coordinator::{Coordinates, Coordinator, FindCoordinator};
 pub use frame::{FRAME_BYTES_MAX, Reject, frame_size};
 pub use init_producer::InitProducer;
+pub use list_groups::ListedGroup;
 pub use list_offsets::{Found, FoundPart, ListOffsets, OffsetPart, Place};
 pub use metadata::{Metadata, MetadataPart, MetadataPeer, MetadataReply, MetadataStream, Wanted};
 pub use produce::{Appended, Produce, ProducePart, ProducedPart};
 pub use wire::{Flaw, ITEMS_MAX};
 
 use bytes::Bytes;
+use model::group;
 use wire::{Reader, Writer};
 
 /// What a reply needs to know of its request.
@@ -65,6 +82,19 @@ pub enum Ask {
     Fetch(Fetch),
     ListOffsets(ListOffsets),
     CreateStreams(CreateStreams),
+    FindCoordinator(FindCoordinator),
+    /// Something for the group's coordinator: join, sync, a sign of life, leave.
+    Group {
+        group: String,
+        ask: group::Ask,
+    },
+    CommitOffsets(CommitOffsets),
+    CommittedOffsets(CommittedOffsets),
+    /// Groups by name.
+    DescribeGroups(Vec<String>),
+    /// The groups in one of these states, or all if there is none.
+    ListGroups(Vec<String>),
+    DeleteGroups(Vec<String>),
     /// The door knows the answer itself; pass it to [`encode`].
     Answered(Reply),
 }
@@ -80,6 +110,13 @@ pub enum Reply {
     Fetch(FetchReply),
     ListOffsets(Vec<FoundPart>),
     CreateStreams(Vec<CreatedStream>),
+    FindCoordinator(Vec<Coordinator>),
+    Group(Result<group::Said, group::Refusal>),
+    CommitOffsets(Vec<CommittedPart>),
+    CommittedOffsets(Vec<GroupOffsets>),
+    DescribeGroups(Vec<DescribedGroup>),
+    ListGroups(Result<Vec<ListedGroup>, KafkaError>),
+    DeleteGroups(Vec<DeletedGroup>),
 }
 
 impl Ask {
@@ -95,6 +132,33 @@ impl Ask {
             Self::ListOffsets(ask) => Reply::ListOffsets(ask.refuse(error)),
             Self::CreateStreams(ask) => Reply::CreateStreams(ask.refuse(error)),
             Self::Answered(reply) => reply,
+            coordinated => coordinated.refuse_coordinated(error),
+        }
+    }
+
+    /// Whoever asks a coordinator knows only coordinators' errors.
+    fn refuse_coordinated(self, error: KafkaError) -> Reply {
+        let error = match error {
+            KafkaError::NotLeader => KafkaError::NotCoordinator,
+            other => other,
+        };
+        let result = Err(error);
+        match self {
+            Self::FindCoordinator(ask) => {
+                Reply::FindCoordinator(ask.refuse(KafkaError::CoordinatorNotAvailable))
+            }
+            Self::CommitOffsets(ask) => Reply::CommitOffsets(ask.refuse(error)),
+            Self::CommittedOffsets(ask) => Reply::CommittedOffsets(ask.refuse(error)),
+            Self::DescribeGroups(groups) => {
+                let refuse = |group| DescribedGroup { group, result: Err(error) };
+                Reply::DescribeGroups(groups.into_iter().map(refuse).collect())
+            }
+            Self::ListGroups(_) => Reply::ListGroups(Err(error)),
+            Self::DeleteGroups(groups) => {
+                let refuse = |group| DeletedGroup { group, result };
+                Reply::DeleteGroups(groups.into_iter().map(refuse).collect())
+            }
+            _ => Reply::Group(Err(group::Refusal::NotCoordinator)),
         }
     }
 }
@@ -138,6 +202,28 @@ fn body(reader: &mut Reader, offer: &versions::Offer, head: &mut Head) -> Result
         versions::FETCH => fetch::decode(reader, version)?,
         versions::LIST_OFFSETS => Ask::ListOffsets(list_offsets::decode(reader, version)?),
         versions::CREATE_STREAMS => Ask::CreateStreams(create_streams::decode(reader, version)?),
+        _ => coordinated(reader, head)?,
+    })
+}
+
+/// What is asked of coordinators, and about them.
+fn coordinated(reader: &mut Reader, head: &Head) -> Result<Ask, Flaw> {
+    let version = head.version;
+    Ok(match head.api {
+        versions::FIND_COORDINATOR => {
+            Ask::FindCoordinator(find_coordinator::decode(reader, version)?)
+        }
+        versions::JOIN_GROUP => join_group::decode(reader, version, head.client_id.as_deref())?,
+        versions::SYNC_GROUP => sync_group::decode(reader, version)?,
+        versions::HEARTBEAT => heartbeat::decode(reader, version)?,
+        versions::LEAVE_GROUP => leave_group::decode(reader, version)?,
+        versions::COMMIT_OFFSETS => Ask::CommitOffsets(commit_offsets::decode(reader, version)?),
+        versions::COMMITTED_OFFSETS => {
+            Ask::CommittedOffsets(committed_offsets::decode(reader, version)?)
+        }
+        versions::DESCRIBE_GROUPS => Ask::DescribeGroups(describe_groups::decode(reader, version)?),
+        versions::LIST_GROUPS => Ask::ListGroups(list_groups::decode(reader, version)?),
+        versions::DELETE_GROUPS => Ask::DeleteGroups(delete_groups::decode(reader)?),
         other => unreachable!("API {other} is offered but has no decoder"),
     })
 }
@@ -170,9 +256,38 @@ pub fn encode(head: &Head, reply: Reply) -> Option<Bytes> {
         (versions::CREATE_STREAMS, Reply::CreateStreams(streams)) => {
             create_streams::encode(&mut writer, version, streams)
         }
-        (api, _) => unreachable!("the reply does not belong to API {api}"),
+        _ => encode_coordinated(&mut writer, head, &reply),
     }
     Some(writer.finish())
+}
+
+fn encode_coordinated(writer: &mut Writer, head: &Head, reply: &Reply) {
+    let version = head.version;
+    match (head.api, reply) {
+        (versions::FIND_COORDINATOR, Reply::FindCoordinator(found)) => {
+            find_coordinator::encode(writer, version, found)
+        }
+        (versions::JOIN_GROUP, Reply::Group(reply)) => join_group::encode(writer, version, reply),
+        (versions::SYNC_GROUP, Reply::Group(reply)) => sync_group::encode(writer, version, reply),
+        (versions::HEARTBEAT, Reply::Group(reply)) => heartbeat::encode(writer, version, reply),
+        (versions::LEAVE_GROUP, Reply::Group(reply)) => leave_group::encode(writer, version, reply),
+        (versions::COMMIT_OFFSETS, Reply::CommitOffsets(parts)) => {
+            commit_offsets::encode(writer, version, parts)
+        }
+        (versions::COMMITTED_OFFSETS, Reply::CommittedOffsets(groups)) => {
+            committed_offsets::encode(writer, version, groups)
+        }
+        (versions::DESCRIBE_GROUPS, Reply::DescribeGroups(groups)) => {
+            describe_groups::encode(writer, version, groups)
+        }
+        (versions::LIST_GROUPS, Reply::ListGroups(reply)) => {
+            list_groups::encode(writer, version, reply)
+        }
+        (versions::DELETE_GROUPS, Reply::DeleteGroups(groups)) => {
+            delete_groups::encode(writer, groups)
+        }
+        (api, _) => unreachable!("the reply does not belong to API {api}"),
+    }
 }
 
 /// Roughly how many bytes a reply takes, so that writing it does not grow its buffer again and
@@ -188,5 +303,8 @@ fn size_hint(reply: &Reply) -> usize {
         Reply::Fetch(reply) => reply.parts.iter().map(fetch::size_hint).sum(),
         Reply::ListOffsets(parts) => parts.len() * 48,
         Reply::CreateStreams(streams) => streams.len() * 128,
+        Reply::CommitOffsets(parts) => parts.len() * 16,
+        Reply::CommittedOffsets(groups) => groups.iter().map(|it| 64 + it.parts.len() * 48).sum(),
+        _ => 256,
     }
 }

@@ -150,8 +150,8 @@ pub enum Said {
         protocol: String,
         assignment: Bytes,
     },
-    /// For each that was to leave, in order.
-    Left(Vec<Result<(), Refusal>>),
+    /// For each that was to leave, in order: its id, its instance, and whether it left.
+    Left(Vec<(String, Option<String>, Result<(), Refusal>)>),
     Described(Described),
     Done,
 }

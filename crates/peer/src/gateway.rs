@@ -5,6 +5,7 @@
 
 mod connection;
 mod fetch;
+mod groups;
 mod offsets;
 mod produce;
 mod streams;
@@ -19,6 +20,7 @@ use model::catalogue::{Change, Changed, Stream};
 use model::hash::shard_of;
 use model::id::CATALOGUE;
 use model::{Op, PartitionId, Problem, ShardId, StreamId};
+use ractor::ActorRef;
 use replica::{Answer, Refusal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +32,7 @@ use tokio::sync::Semaphore;
 pub struct Door {
     pub router: Router,
     pub segments: Arc<Segments>,
+    groups: ActorRef<crate::groups::Msg>,
     /// This run of the peer, in origins.
     incarnation: u64,
     connections: Arc<AtomicU64>,
@@ -45,10 +48,16 @@ pub struct Located {
 }
 
 impl Door {
-    pub fn new(router: Router, segments: Arc<Segments>, incarnation: u64) -> Self {
+    pub fn new(
+        router: Router,
+        segments: Arc<Segments>,
+        groups: ActorRef<crate::groups::Msg>,
+        incarnation: u64,
+    ) -> Self {
         Self {
             router,
             segments,
+            groups,
             incarnation,
             connections: Arc::new(AtomicU64::new(1)),
             credits: Arc::new(Semaphore::new(limits::CREDIT_BYTES / 1024)),

@@ -8,6 +8,7 @@ mod board;
 mod call;
 mod exchange;
 mod gateway;
+mod groups;
 mod http;
 mod keep_catalogue;
 mod keeper;

@@ -60,3 +60,11 @@ pub const REPORT: Duration = Duration::from_secs(1);
 pub const SCAN_ROWS: usize = 1000;
 /// A replica that has not heard of its leader this long answers `any` reads marked stale.
 pub const STALE: Duration = Duration::from_secs(2);
+/// Groups of consumers that this peer has in mind; what the log keeps of them is bounded by itself.
+pub const GROUPS: usize = 16_384;
+/// The longest name of a group.
+pub const GROUP_NAME_BYTES: usize = 1_024;
+/// How often groups look at the time: sessions are seconds.
+pub const GROUPS_TICK: Duration = Duration::from_millis(100);
+/// A group without consumers is put out of mind after this many looks.
+pub const GROUP_IDLE_TICKS: u32 = 300;

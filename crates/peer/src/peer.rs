@@ -11,7 +11,7 @@ use crate::call::{Ask, Said};
 use crate::limits;
 use crate::options::Token;
 use crate::router::Router;
-use crate::{keep_catalogue, membership, problems, shards, survey, tasks};
+use crate::{groups, keep_catalogue, membership, problems, shards, survey, tasks};
 use flow::Pipelines;
 use model::catalogue::{Addresses, Change, Changed, Enrolled};
 use model::id::CATALOGUE;
@@ -49,6 +49,7 @@ pub struct Args {
     pub router: Router,
     pub shards: ActorRef<shards::Msg>,
     pub tasks: ActorRef<tasks::Msg>,
+    pub groups: ActorRef<groups::Msg>,
     pub membership: ActorRef<membership::Msg>,
     pub pipelines: Arc<Pipelines>,
     pub fatal: mpsc::UnboundedReceiver<String>,
@@ -71,6 +72,7 @@ impl Peer {
         let (shards, membership) = (args.shards.clone(), args.membership.clone());
         duties.spawn(tick(shards.clone()));
         duties.spawn(checkpoints(shards.clone()));
+        duties.spawn(sessions(args.groups.clone()));
         duties.spawn(roster(args.board.clone(), shards, membership));
         duties.spawn(keep_catalogue::follow(args.board.clone(), args.folder.clone()));
         duties.spawn(follow(args.router.clone()));
@@ -129,7 +131,7 @@ impl Running {
 
     /// Stops in good order: no new clients, leaderships handed over, folds on disk. At most some seconds.
     pub async fn stop(mut self) {
-        let Args { board, net, shards, tasks, membership, folder, .. } = &self.args;
+        let Args { board, net, shards, tasks, groups, membership, folder, .. } = &self.args;
         board.stop();
         let led = || (0..board.shards()).filter(|shard| board.leading(ShardId(*shard))).count();
         let until = Instant::now() + HAND_OVER;
@@ -155,6 +157,7 @@ impl Running {
             tracing::debug!("gossip has ended already");
         }
         tasks.stop(None);
+        groups.stop(None);
         shards.stop(None);
         membership.stop(None);
         self.duties.shutdown().await;
@@ -172,6 +175,18 @@ async fn tick(shards: ActorRef<shards::Msg>) {
     loop {
         every.tick().await;
         if shards.cast(shards::Msg::Tick).is_err() {
+            return;
+        }
+    }
+}
+
+/// The clock of groups of consumers.
+async fn sessions(groups: ActorRef<groups::Msg>) {
+    let mut every = tokio::time::interval(limits::GROUPS_TICK);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        if groups.cast(groups::Msg::Tick).is_err() {
             return;
         }
     }

@@ -12,7 +12,7 @@ use crate::options::{Options, Token};
 use crate::peer::{self, Peer, Running};
 use crate::router::Router;
 use crate::snapshot::Exports;
-use crate::{gateway, http, limits, membership, problems, shards, tasks};
+use crate::{gateway, groups, http, limits, membership, problems, shards, tasks};
 use model::catalogue::{Addresses, Enrolled};
 use model::{MeshId, PeerId, Problem, id};
 use net::Net;
@@ -212,7 +212,9 @@ async fn wire(
         shards: shards.clone(),
         membership: membership.clone(),
     };
-    let door = gateway::Door::new(router.clone(), segments.clone(), me.incarnation);
+    let args = groups::Args { router: router.clone() };
+    let (groups, _) = Actor::spawn(None, groups::Groups, args).await.map_err(internal)?;
+    let door = gateway::Door::new(router.clone(), segments.clone(), groups.clone(), me.incarnation);
     let asked = http::Asked {
         router: router.clone(),
         door: door.clone(),
@@ -236,6 +238,7 @@ async fn wire(
         router,
         shards,
         tasks,
+        groups,
         membership,
         pipelines,
         fatal: fatal_told,

@@ -1,6 +1,7 @@
 //! Kafka's error codes under our names.
 
 use model::Problem;
+use model::group;
 use std::borrow::Cow;
 
 /// A refusal in Kafka's numbers. Those marked *again* make clients refresh their metadata or wait
@@ -21,6 +22,7 @@ pub enum KafkaError {
     /// Again: not decided in time.
     RequestTimedOut = 7,
     MessageTooLarge = 10,
+    MetadataTooLarge = 12,
     /// Again: its state is being read.
     CoordinatorLoading = 14,
     /// Again: nobody coordinates at the moment.
@@ -33,6 +35,15 @@ pub enum KafkaError {
     /// Again: written here, but no quorum has it.
     NotEnoughReplicasAfterAppend = 20,
     InvalidAcks = 21,
+    /// The consumer joins anew.
+    IllegalGeneration = 22,
+    InconsistentProtocol = 23,
+    InvalidGroup = 24,
+    /// The consumer joins anew, as a new one.
+    UnknownConsumer = 25,
+    InvalidSession = 26,
+    /// The consumer joins anew.
+    Rebalancing = 27,
     NotAllowed = 29,
     InvalidTimestamp = 32,
     UnsupportedVersion = 35,
@@ -50,6 +61,8 @@ pub enum KafkaError {
     /// Again: the disk is full or failed.
     StorageError = 56,
     UnknownProducer = 59,
+    GroupInUse = 68,
+    GroupNotFound = 69,
     /// Again: the client must send a full fetch.
     UnknownFetchSession = 70,
     /// Again: the client's leader epoch is old.
@@ -57,6 +70,11 @@ pub enum KafkaError {
     /// Again: the client's leader epoch is newer than ours.
     UnknownEpoch = 75,
     UnsupportedCompression = 76,
+    /// Again, with the id that was given.
+    ConsumerIdRequired = 79,
+    GroupFull = 81,
+    /// Another process has taken the consumer's instance.
+    FencedInstance = 82,
     InvalidRecord = 87,
     /// Again: a limit is reached.
     LimitReached = 89,
@@ -85,6 +103,26 @@ impl KafkaError {
             "SH0504" => Self::RequestTimedOut,
             "SH0505" => Self::LeaderNotAvailable,
             _ => Self::Unknown,
+        }
+    }
+}
+
+impl From<&group::Refusal> for KafkaError {
+    fn from(refusal: &group::Refusal) -> Self {
+        match refusal {
+            group::Refusal::NotCoordinator => Self::NotCoordinator,
+            group::Refusal::Loading => Self::CoordinatorLoading,
+            group::Refusal::BadGroup => Self::InvalidGroup,
+            group::Refusal::BadSession => Self::InvalidSession,
+            group::Refusal::UnknownConsumer => Self::UnknownConsumer,
+            group::Refusal::OldGeneration => Self::IllegalGeneration,
+            group::Refusal::Rebalancing => Self::Rebalancing,
+            group::Refusal::Fenced => Self::FencedInstance,
+            group::Refusal::Inconsistent => Self::InconsistentProtocol,
+            group::Refusal::ComeBack(_) => Self::ConsumerIdRequired,
+            group::Refusal::Full => Self::GroupFull,
+            group::Refusal::InUse => Self::GroupInUse,
+            group::Refusal::Missing => Self::GroupNotFound,
         }
     }
 }

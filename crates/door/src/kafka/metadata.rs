@@ -6,7 +6,7 @@ use super::wire::{Flaw, Reader, Writer};
 use model::{MeshId, PeerId, StreamId};
 
 /// What `authorized operations` says when there is no access control.
-const OPERATIONS_UNKNOWN: i32 = i32::MIN;
+pub(super) const OPERATIONS_UNKNOWN: i32 = i32::MIN;
 
 /// The question.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,9 +8,19 @@ pub const PRODUCE: i16 = 0;
 pub const FETCH: i16 = 1;
 pub const LIST_OFFSETS: i16 = 2;
 pub const METADATA: i16 = 3;
+pub const COMMIT_OFFSETS: i16 = 8;
+pub const COMMITTED_OFFSETS: i16 = 9;
+pub const FIND_COORDINATOR: i16 = 10;
+pub const JOIN_GROUP: i16 = 11;
+pub const HEARTBEAT: i16 = 12;
+pub const LEAVE_GROUP: i16 = 13;
+pub const SYNC_GROUP: i16 = 14;
+pub const DESCRIBE_GROUPS: i16 = 15;
+pub const LIST_GROUPS: i16 = 16;
 pub const API_VERSIONS: i16 = 18;
 pub const CREATE_STREAMS: i16 = 19;
 pub const INIT_PRODUCER: i16 = 22;
+pub const DELETE_GROUPS: i16 = 42;
 
 /// One API and its versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +40,19 @@ pub const OFFERS: &[Offer] = &[
     Offer { api: FETCH, min: 4, max: 12, flexible: 12 },
     Offer { api: LIST_OFFSETS, min: 1, max: 7, flexible: 6 },
     Offer { api: METADATA, min: 0, max: 12, flexible: 9 },
+    Offer { api: COMMIT_OFFSETS, min: 2, max: 9, flexible: 8 },
+    Offer { api: COMMITTED_OFFSETS, min: 1, max: 9, flexible: 6 },
+    Offer { api: FIND_COORDINATOR, min: 0, max: 4, flexible: 3 },
+    Offer { api: JOIN_GROUP, min: 0, max: 9, flexible: 6 },
+    Offer { api: HEARTBEAT, min: 0, max: 4, flexible: 4 },
+    Offer { api: LEAVE_GROUP, min: 0, max: 5, flexible: 4 },
+    Offer { api: SYNC_GROUP, min: 0, max: 5, flexible: 4 },
+    Offer { api: DESCRIBE_GROUPS, min: 0, max: 5, flexible: 5 },
+    Offer { api: LIST_GROUPS, min: 0, max: 4, flexible: 3 },
     Offer { api: API_VERSIONS, min: 0, max: 4, flexible: 3 },
     Offer { api: CREATE_STREAMS, min: 0, max: 7, flexible: 5 },
     Offer { api: INIT_PRODUCER, min: 0, max: 4, flexible: 2 },
+    Offer { api: DELETE_GROUPS, min: 0, max: 2, flexible: 2 },
 ];
 
 /// The offer of an API, if there is one.

@@ -187,6 +187,27 @@ impl Reader {
         Ok(Some(count))
     }
 
+    /// An array of topics, each with an array of what is asked of its partitions, as one list.
+    pub fn parts<T>(
+        &mut self,
+        bytes_min: usize,
+        mut part: impl FnMut(&mut Self, &Arc<str>) -> Result<T, Flaw>,
+    ) -> Result<Option<Vec<T>>, Flaw> {
+        let Some(topics) = self.count(3)? else { return Ok(None) };
+        let mut parts = Vec::new();
+        for _ in 0..topics {
+            let stream = self.name("a topic's name")?;
+            let count = self.count(bytes_min)?;
+            let count = count.ok_or(Flaw::Null("a topic's list of partitions"))?;
+            parts.reserve(count.min(RESERVE_MAX));
+            for _ in 0..count {
+                parts.push(part(self, &stream)?);
+            }
+            self.tags()?;
+        }
+        Ok(Some(parts))
+    }
+
     /// Skips the tagged fields that end a flexible structure; unknown ones are no error.
     pub fn tags(&mut self) -> Result<(), Flaw> {
         if !self.flexible {
@@ -301,6 +322,26 @@ impl Writer {
         self.count(pieces.iter().map(Bytes::len).sum());
         for piece in pieces {
             self.bytes.extend_from_slice(piece);
+        }
+    }
+
+    /// Parts as an array of topics, each with an array of its partitions; those of one topic stand side by side.
+    pub fn parts<T>(
+        &mut self,
+        parts: &[T],
+        stream: impl Fn(&T) -> &Arc<str>,
+        mut part: impl FnMut(&mut Self, &T),
+    ) {
+        let runs = || parts.chunk_by(|a, b| stream(a) == stream(b));
+        self.count(runs().count());
+        for run in runs() {
+            self.text(stream(&run[0]));
+            self.count(run.len());
+            for item in run {
+                part(self, item);
+                self.tags();
+            }
+            self.tags();
         }
     }
 

@@ -3,6 +3,8 @@
 
 mod asking;
 mod fuzz;
+mod groups;
+mod offsets;
 mod oracle;
 mod pitfalls;
 mod producing;

@@ -25,14 +25,24 @@ fn a_newer_api_versions_is_answered_in_version_0_with_error_35_and_the_list() {
         let request = decode(raw(18, version, b"\0whatever")).expect("answered, not rejected");
         assert!(matches!(request.ask, Ask::Versions));
         let bytes = encode(&request.head, Reply::Versions).expect("a reply");
-        let mut expected = vec![1, 2, 3, 4, 0, 35, 0, 0, 0, 7];
+        let mut expected = vec![1, 2, 3, 4, 0, 35, 0, 0, 0, 17];
         expected.extend([0, 0, 0, 0, 0, 9]); // Produce
         expected.extend([0, 1, 0, 4, 0, 12]); // Fetch
         expected.extend([0, 2, 0, 1, 0, 7]); // ListOffsets
         expected.extend([0, 3, 0, 0, 0, 12]); // Metadata
+        expected.extend([0, 8, 0, 2, 0, 9]); // OffsetCommit
+        expected.extend([0, 9, 0, 1, 0, 9]); // OffsetFetch
+        expected.extend([0, 10, 0, 0, 0, 4]); // FindCoordinator
+        expected.extend([0, 11, 0, 0, 0, 9]); // JoinGroup
+        expected.extend([0, 12, 0, 0, 0, 4]); // Heartbeat
+        expected.extend([0, 13, 0, 0, 0, 5]); // LeaveGroup
+        expected.extend([0, 14, 0, 0, 0, 5]); // SyncGroup
+        expected.extend([0, 15, 0, 0, 0, 5]); // DescribeGroups
+        expected.extend([0, 16, 0, 0, 0, 4]); // ListGroups
         expected.extend([0, 18, 0, 0, 0, 4]); // ApiVersions
         expected.extend([0, 19, 0, 0, 0, 7]); // CreateTopics
         expected.extend([0, 22, 0, 0, 0, 4]); // InitProducerId
+        expected.extend([0, 42, 0, 0, 0, 2]); // DeleteGroups
         assert_eq!(bytes[..4], (expected.len() as i32).to_be_bytes());
         assert_eq!(bytes[4..], expected);
         let list = ApiVersionsResponse::decode(&mut bytes.slice(8..), 0).expect("version 0");
@@ -49,13 +59,13 @@ fn api_versions_has_the_old_response_header_in_version_3_and_4() {
         let request = decode(frame(ApiKey::ApiVersions, version, &ask)).expect("valid");
         let bytes = encode(&request.head, Reply::Versions).expect("a reply");
         // Correlation, then at once the error code and the compact count; no tags in between.
-        assert_eq!(bytes[4..11], [1, 2, 3, 4, 0, 0, 8]);
+        assert_eq!(bytes[4..11], [1, 2, 3, 4, 0, 0, 18]);
     }
 }
 
 #[test]
 fn unknown_apis_and_versions_close_the_connection_and_say_so() {
-    for (api, version) in [(9999, 0), (-1, 0), (36, 0), (10, 0)] {
+    for (api, version) in [(9999, 0), (-1, 0), (36, 0), (71, 0)] {
         let reject = decode(raw(api, version, &[])).expect_err("not offered");
         assert_eq!(reject, Reject::Api { api, version });
     }

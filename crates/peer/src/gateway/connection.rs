@@ -5,7 +5,7 @@ use crate::limits;
 use bytes::{Bytes, BytesMut};
 use door::kafka::{self, Ask, Head, KafkaError, Reply};
 use futures::future::BoxFuture;
-use model::{Origin, ShardId};
+use model::{Origin, ShardId, group};
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
@@ -96,6 +96,7 @@ async fn client(stream: TcpStream, from: SocketAddr, door: Door) {
 async fn read(mut reader: OwnedReadHalf, door: &Door, due: mpsc::Sender<Due>) -> io::Result<()> {
     let own = Arc::new(Semaphore::new(limits::CONNECTION_BYTES / 1024));
     let mut numbers = Numbers::new(door);
+    let from = reader.peer_addr()?.ip();
     loop {
         let mut head = [0; 4];
         if let Err(error) = reader.read_exact(&mut head).await {
@@ -112,7 +113,11 @@ async fn read(mut reader: OwnedReadHalf, door: &Door, due: mpsc::Sender<Due>) ->
             Ok(request) => request,
             Err(reject) => return refused(&reader, &reject),
         };
-        let reply = door.begin(request.ask, &mut numbers);
+        let mut ask = request.ask;
+        if let Ask::Group { ask: group::Ask::Join(join), .. } = &mut ask {
+            join.host = format!("/{from}");
+        }
+        let reply = door.begin(ask, &mut numbers);
         let answer = Due { head: request.head, reply, _credit: credit };
         if due.send(answer).await.is_err() {
             return Ok(());
@@ -185,6 +190,17 @@ impl Door {
             Ask::Fetch(ask) => Box::pin(async move { door.fetch(ask).await }),
             Ask::ListOffsets(ask) => Box::pin(async move { door.list_offsets(ask).await }),
             Ask::CreateStreams(ask) => Box::pin(async move { door.create_streams(ask).await }),
+            Ask::FindCoordinator(ask) => Box::pin(async move { door.find_coordinator(ask) }),
+            Ask::Group { group, ask } => {
+                Box::pin(async move { Reply::Group(door.ask_group(group, ask).await) })
+            }
+            Ask::CommitOffsets(ask) => Box::pin(async move { door.commit_offsets(ask).await }),
+            Ask::CommittedOffsets(ask) => {
+                Box::pin(async move { door.committed_offsets(ask).await })
+            }
+            Ask::DescribeGroups(ask) => Box::pin(async move { door.describe_groups(ask).await }),
+            Ask::ListGroups(ask) => Box::pin(async move { door.list_groups(ask).await }),
+            Ask::DeleteGroups(ask) => Box::pin(async move { door.delete_groups(ask).await }),
         }
     }
 }

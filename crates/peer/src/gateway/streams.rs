@@ -122,7 +122,7 @@ impl Door {
 }
 
 /// All peers with the address that clients are told.
-fn peers(catalogue: &Catalogue) -> Vec<MetadataPeer> {
+pub(super) fn peers(catalogue: &Catalogue) -> Vec<MetadataPeer> {
     let shown = |peer: &model::catalogue::Enrolled| {
         let (host, port) = peer.addresses.kafka.rsplit_once(':')?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();

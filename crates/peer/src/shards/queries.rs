@@ -4,6 +4,7 @@ use super::{State, Waiting};
 use crate::call::Place;
 use crate::limits;
 use bytes::Bytes;
+use model::group::Group;
 use model::{PartitionId, ShardId, TaskId};
 use replica::{Answer, Input, Refusal, TaskState};
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,12 @@ pub enum Query {
     Mark {
         partition: PartitionId,
     },
+    /// What is kept of a group of consumers.
+    Group {
+        name: String,
+    },
+    /// The groups of the shard.
+    Groups,
 }
 
 /// What was found.
@@ -46,6 +53,9 @@ pub enum Found {
     Task(Option<Standing>),
     Restore(Option<Standing>, Vec<(Bytes, Bytes)>),
     Mark(Option<(i64, i64)>),
+    Group(Option<Box<Group>>),
+    /// Name, kind, and whether it has consumers.
+    Groups(Vec<(String, String, bool)>),
 }
 
 /// Where a task stands: its rows excepted, all that is committed of it.
@@ -121,6 +131,14 @@ impl State {
             }
             Query::Mark { partition } => {
                 Found::Mark(fold.partition(*partition).map(|p| (p.start, p.next_offset)))
+            }
+            Query::Group { name } => Found::Group(fold.group(name).cloned().map(Box::new)),
+            Query::Groups => {
+                let listed = |(name, group): (&str, &Group)| {
+                    let formed = &group.formed;
+                    (name.to_owned(), formed.kind.clone(), !formed.consumers.is_empty())
+                };
+                Found::Groups(fold.groups().map(listed).collect())
             }
         };
         Some((found, place))

@@ -1,0 +1,17 @@
+//! Who reads what together: the dance by which consumers of a group agree on a generation.
+//!
+//! [`Group`] is a machine: `step(now_ms, input, &mut actions)`. It runs at the leader of the shard that keeps the
+//! group; what it has agreed on is kept in that shard's log, and a later leader goes on from there. What is
+//! shared out, and how, is the clients' own: the bytes pass through.
+//!
+//! Promises that every request is answered once. Never does I/O, never asks a clock or dice, never reads what
+//! clients say to each other.
+
+pub mod action;
+pub mod group;
+pub mod input;
+mod limits;
+
+pub use action::Action;
+pub use group::Group;
+pub use input::Input;

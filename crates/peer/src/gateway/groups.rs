@@ -1,0 +1,192 @@
+//! Groups of consumers, in Kafka's words: every peer names the same coordinator, which answers here.
+
+use super::Door;
+use super::streams::peers;
+use crate::groups::Msg;
+use crate::limits;
+use crate::shards::{Found, Query};
+use door::kafka::{
+    CommitOffsets, CommittedOffsets, CommittedPart, Coordinates, Coordinator, DeletedGroup,
+    DescribedGroup, FindCoordinator, GroupOffsets, KafkaError, ListedGroup, OffsetOf, Parts, Reply,
+    WantedOffsets,
+};
+use model::group::{Ask, Committed, Group, Refusal, Said};
+use model::{Catalogue, PartitionId, ShardId, hash};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::oneshot;
+
+impl Door {
+    pub(super) fn find_coordinator(&self, ask: FindCoordinator) -> Reply {
+        let peers = peers(&self.board().catalogue());
+        let find = |key: &str| match ask.kind {
+            Coordinates::Group => {
+                let shard = hash::shard_of_group(key, self.board().shards());
+                let leader = self.board().leader(shard);
+                let found = peers.iter().find(|peer| Some(peer.id) == leader);
+                found.cloned().ok_or(KafkaError::CoordinatorNotAvailable)
+            }
+            Coordinates::Transaction => Err(KafkaError::CoordinatorNotAvailable),
+            Coordinates::Other => Err(KafkaError::InvalidRequest),
+        };
+        let found = |key: String| Coordinator { result: find(&key), key };
+        Reply::FindCoordinator(ask.keys.into_iter().map(found).collect())
+    }
+
+    /// Asks a group's coordinator, which must be here; holds the ask while its shard has no leader.
+    pub(super) async fn ask_group(&self, group: String, ask: Ask) -> Result<Said, Refusal> {
+        let nameless_may = matches!(ask, Ask::Commit { .. } | Ask::Describe | Ask::Delete);
+        if group.len() > limits::GROUP_NAME_BYTES || (group.is_empty() && !nameless_may) {
+            return Err(Refusal::BadGroup);
+        }
+        self.led_here(&group).await?;
+        let (reply, answer) = oneshot::channel();
+        let msg = Msg::Ask { group, ask, reply };
+        self.groups.cast(msg).map_err(|_| Refusal::NotCoordinator)?;
+        answer.await.unwrap_or(Err(Refusal::NotCoordinator))
+    }
+
+    /// The shard of a group that is led here, perhaps after a moment without a leader.
+    async fn led_here(&self, group: &str) -> Result<ShardId, Refusal> {
+        let shard = hash::shard_of_group(group, self.board().shards());
+        let until = Instant::now() + limits::HOLD;
+        while !self.board().leading(shard) {
+            let leader = self.board().leader(shard);
+            let elsewhere = leader.is_some_and(|leader| leader != self.board().me());
+            let may_come = self.board().here(shard) && !self.board().stopping();
+            if elsewhere || !may_come || Instant::now() >= until {
+                return Err(Refusal::NotCoordinator);
+            }
+            tokio::time::sleep(limits::HOLD_PAUSE).await;
+        }
+        Ok(shard)
+    }
+
+    pub(super) async fn commit_offsets(&self, ask: CommitOffsets) -> Reply {
+        let CommitOffsets { group, caller, parts } = ask;
+        let catalogue = self.board().catalogue();
+        let mut offsets = Vec::with_capacity(parts.len());
+        let mut answers = Vec::with_capacity(parts.len());
+        for part in parts {
+            let located = partition(&catalogue, &part.stream, part.partition);
+            let result = part.committed.and_then(|committed| {
+                offsets.push((located.ok_or(KafkaError::UnknownStream)?, committed));
+                Ok(())
+            });
+            let (stream, partition) = (part.stream, part.partition);
+            answers.push(CommittedPart { stream, partition, result });
+        }
+        // Also without offsets: the coordinator says whether the caller is one of its consumers.
+        let committed = self.ask_group(group, Ask::Commit { caller, offsets }).await;
+        if let Err(refusal) = committed {
+            for answer in answers.iter_mut().filter(|answer| answer.result.is_ok()) {
+                answer.result = Err(KafkaError::from(&refusal));
+            }
+        }
+        Reply::CommitOffsets(answers)
+    }
+
+    pub(super) async fn committed_offsets(&self, ask: CommittedOffsets) -> Reply {
+        let mut groups = Vec::with_capacity(ask.groups.len());
+        for wanted in ask.groups {
+            groups.push(self.committed_of(wanted).await);
+        }
+        Reply::CommittedOffsets(groups)
+    }
+
+    async fn committed_of(&self, wanted: WantedOffsets) -> GroupOffsets {
+        let shard = match self.led_here(&wanted.group).await {
+            Ok(shard) => shard,
+            Err(refusal) => return wanted.refuse(KafkaError::from(&refusal)),
+        };
+        let query = Query::Group { name: wanted.group.clone() };
+        let kept = match self.router.ask_here(shard, query, true).await {
+            Some((Found::Group(found), _)) => found.unwrap_or_default(),
+            _ => return wanted.refuse(KafkaError::NotCoordinator),
+        };
+        let parts = offsets_of(&self.board().catalogue(), &kept, wanted.parts);
+        GroupOffsets { group: wanted.group, error: None, parts }
+    }
+
+    pub(super) async fn describe_groups(&self, groups: Vec<String>) -> Reply {
+        let mut described = Vec::with_capacity(groups.len());
+        for group in groups {
+            let result = match self.ask_group(group.clone(), Ask::Describe).await {
+                Ok(Said::Described(described)) => Ok(described),
+                Ok(_) => Err(KafkaError::Unknown),
+                Err(refusal) => Err(KafkaError::from(&refusal)),
+            };
+            described.push(DescribedGroup { group, result });
+        }
+        Reply::DescribeGroups(described)
+    }
+
+    pub(super) async fn delete_groups(&self, groups: Vec<String>) -> Reply {
+        let mut deleted = Vec::with_capacity(groups.len());
+        for group in groups {
+            let result = self.ask_group(group.clone(), Ask::Delete).await;
+            let result = result.map(|_| ()).map_err(|refusal| KafkaError::from(&refusal));
+            deleted.push(DeletedGroup { group, result });
+        }
+        Reply::DeleteGroups(deleted)
+    }
+
+    /// The groups of all shards that are led here: as they are in mind, else as the log keeps them.
+    pub(super) async fn list_groups(&self, states: Vec<String>) -> Reply {
+        let mut listed = BTreeMap::new();
+        let led = (0..self.board().shards()).map(ShardId);
+        for shard in led.filter(|shard| self.board().leading(*shard)) {
+            match self.router.ask_here(shard, Query::Groups, false).await {
+                Some((Found::Groups(groups), _)) => {
+                    listed.extend(groups.into_iter().map(|(name, kind, has_consumers)| {
+                        (name, (kind, if has_consumers { "Stable" } else { "Empty" }))
+                    }));
+                }
+                _ => return Reply::ListGroups(Err(KafkaError::CoordinatorLoading)),
+            }
+        }
+        let (reply, in_mind) = oneshot::channel();
+        let asked = self.groups.cast(Msg::List(reply)).is_ok();
+        let in_mind = if asked { in_mind.await.unwrap_or_default() } else { Vec::new() };
+        listed.extend(in_mind.into_iter().map(|(name, kind, state)| (name, (kind, state))));
+        let wanted = |state: &str| {
+            state != "Dead" && (states.is_empty() || states.iter().any(|it| it == state))
+        };
+        let groups = listed.into_iter().filter(|(_, (_, state))| wanted(state));
+        let groups = groups.map(|(group, (kind, state))| ListedGroup {
+            group,
+            kind,
+            state: state.to_owned(),
+        });
+        Reply::ListGroups(Ok(groups.collect()))
+    }
+}
+
+fn partition(catalogue: &Catalogue, stream: &str, partition: i32) -> Option<PartitionId> {
+    let stream = catalogue.stream(stream)?;
+    let index = u32::try_from(partition).ok().filter(|index| *index < stream.partitions)?;
+    Some(PartitionId { stream: stream.id, partition: index })
+}
+
+/// The offsets that are asked for, or all of streams that are still there.
+fn offsets_of(catalogue: &Catalogue, kept: &Group, wanted: Option<Parts>) -> Vec<OffsetOf> {
+    let of = |stream: Arc<str>, partition, committed: Option<&Committed>| OffsetOf {
+        stream,
+        partition,
+        result: Ok(committed.cloned()),
+    };
+    let Some(wanted) = wanted else {
+        let all = kept.offsets.iter().filter_map(|(id, committed)| {
+            let stream = catalogue.streams.get(&id.stream)?;
+            Some(of(Arc::from(&*stream.name), id.partition as i32, Some(committed)))
+        });
+        return all.collect();
+    };
+    let found = |(stream, index): (Arc<str>, i32)| {
+        let id = partition(catalogue, &stream, index);
+        let committed = id.and_then(|id| kept.offsets.get(&id));
+        of(stream, index, committed)
+    };
+    wanted.into_iter().map(found).collect()
+}
