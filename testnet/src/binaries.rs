@@ -1,4 +1,4 @@
-//! The binaries under test: optimised, built once a run.
+//! The binaries under test: optimised, built once a run, or taken from the folder that `SHOAL_BINARIES` names.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,9 +17,17 @@ pub fn with_words() -> PathBuf {
     built().join("shoal-with-words")
 }
 
+/// A user's binary for runs under faults.
+pub fn with_chaos() -> PathBuf {
+    built().join("shoal-with-chaos")
+}
+
 fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
+        if let Some(folder) = std::env::var_os("SHOAL_BINARIES") {
+            return folder.into();
+        }
         let root =
             Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the project");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

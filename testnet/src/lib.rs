@@ -3,7 +3,14 @@
 //! Promises that every process it starts is ended with it. Never looks inside a peer: it knows only what clients see.
 
 pub mod binaries;
+#[cfg(target_os = "linux")]
+pub mod chaos;
+pub mod check;
 pub mod clients;
+#[cfg(target_os = "linux")]
+pub mod command;
+pub mod history;
+pub mod ledger;
 pub mod power;
 pub mod scene;
 

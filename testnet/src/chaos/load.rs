@@ -1,0 +1,155 @@
+//! The load of a run: clients of several kinds that never stop because something fails, and keep a history.
+//!
+//! Promises that every client ends with its history written, or that ending the load says which one did not.
+
+mod http_writers;
+mod kafka;
+mod own;
+mod readers;
+pub mod reading;
+mod registers;
+
+pub use kafka::PACKAGES;
+
+use super::http::Caller;
+use super::{dice::Dice, ground, peers};
+use anyhow::{Context, bail};
+use kafka::Script;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// The stream that clients write events to.
+pub const EVENTS: &str = "events";
+/// Keys of events.
+pub const KEYS: u64 = 400;
+/// How long a client waits for an answer. A peer holds a request for 2 s while a shard has no leader.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an event is tried again before its outcome stays unknown.
+const GIVE_UP: Duration = Duration::from_secs(60);
+/// Before something that failed is tried again.
+const PAUSE: Duration = Duration::from_millis(50);
+const WRITERS: u16 = 4;
+const READERS: u16 = 2;
+const SWAPPERS: u16 = 5;
+
+/// Clients at work.
+pub struct Load {
+    stop: watch::Sender<bool>,
+    tasks: Vec<(String, JoinHandle<anyhow::Result<()>>)>,
+    scripts: Vec<Script>,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// What a client is given.
+#[derive(Clone)]
+struct Seat {
+    client: u16,
+    doors: Vec<SocketAddr>,
+    folder: PathBuf,
+    dice: Dice,
+    stop: watch::Receiver<bool>,
+}
+
+impl Seat {
+    fn caller(&self) -> Caller {
+        Caller::new(self.doors.clone(), usize::from(self.client), PATIENCE)
+    }
+
+    fn stopped(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Waits, at most until the end of the load.
+    async fn wait(&mut self, time: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            // The sender lives as long as the load.
+            _ = self.stop.wait_for(|stop| *stop) => {}
+        }
+    }
+}
+
+impl Load {
+    /// Starts all clients; histories go to `folder`. They live where this thread lives.
+    pub fn start(peers: usize, seed: u64, folder: &Path) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .context("a runtime for clients")?;
+        let (stop, stopped) = watch::channel(false);
+        let door = |peer, port| SocketAddr::from((ground::address(peer), port));
+        let doors: Vec<SocketAddr> = (1..=peers).map(|peer| door(peer, peers::HTTP)).collect();
+        let kafka: Vec<SocketAddr> = (1..=peers).map(|peer| door(peer, peers::KAFKA)).collect();
+        let mut dice = Dice::new(seed ^ 0x10ad);
+        let mut seat = |client, doors: &[SocketAddr]| Seat {
+            client,
+            doors: doors.to_vec(),
+            folder: folder.to_owned(),
+            dice: Dice::new(dice.draw()),
+            stop: stopped.clone(),
+        };
+        let mut load = Self { stop, tasks: Vec::new(), scripts: Vec::new(), runtime };
+        let python = crate::clients::python(&PACKAGES).map_err(anyhow::Error::msg)?;
+        let scripts = [
+            ("kafka_python_client.py", "write", 1, 150),
+            ("librdkafka_client.py", "write", 2, 400),
+            ("kafka_python_client.py", "read", 51, 0),
+            ("librdkafka_client.py", "read", 52, 0),
+        ];
+        for (script, role, client, rate) in scripts {
+            load.scripts.push(Script::start(&python, (script, role), &seat(client, &kafka), rate)?);
+        }
+        load.spawn("own client", own::write(seat(3, &kafka)));
+        for client in 10..10 + WRITERS {
+            load.spawn("HTTP writer", http_writers::write(seat(client, &doors)));
+        }
+        for client in 61..61 + READERS {
+            load.spawn("HTTP reader", readers::follow(seat(client, &doors)));
+            load.spawn("view reader", readers::look(seat(client + 10, &doors)));
+        }
+        for client in 81..81 + SWAPPERS {
+            load.spawn("register client", registers::swap(seat(client, &doors)));
+        }
+        Ok(load)
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        work: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        self.tasks.push((name.to_owned(), self.runtime.spawn(work)));
+    }
+
+    /// Whether somebody has given up already: that is worth knowing before the end.
+    pub fn check(&mut self) -> anyhow::Result<()> {
+        for script in &mut self.scripts {
+            script.check()?;
+        }
+        let ended = self.tasks.iter().position(|(_, task)| task.is_finished());
+        let Some(at) = ended else { return Ok(()) };
+        let (name, task) = self.tasks.swap_remove(at);
+        match self.runtime.block_on(task) {
+            Ok(Ok(())) => bail!("{name} stopped although nobody asked it to"),
+            Ok(Err(error)) => Err(error.context(name)),
+            Err(error) => bail!("{name}: {error}"),
+        }
+    }
+
+    /// Asks all clients to end, and waits until they have.
+    pub fn end(self) -> anyhow::Result<()> {
+        self.stop.send_replace(true);
+        let told: Vec<_> = self.scripts.into_iter().map(Script::tell).collect();
+        for (name, task) in self.tasks {
+            match self.runtime.block_on(task) {
+                Ok(ended) => ended.context(name)?,
+                Err(error) => bail!("{name}: {error}"),
+            }
+        }
+        told.into_iter().try_for_each(kafka::Told::wait)
+    }
+}

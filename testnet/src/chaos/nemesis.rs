@@ -1,0 +1,381 @@
+//! The nemesis: does to the peers what the plan says, and takes it back.
+//!
+//! Promises that when it has ended nothing is left of its faults, and that at most one peer at a time may lose its
+//! copies: before and after such a fault every shard has all its voters.
+
+use super::disk;
+use super::fault::{Kind, Strike};
+use super::ground::Ground;
+use super::heal;
+use super::limits::{self, Cage};
+use super::peers::Peers;
+use super::wire::Link;
+use super::{clock, load};
+use anyhow::Context;
+use rustix::process::Rlimit;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Between two looks at what is due.
+const TICK: Duration = Duration::from_millis(20);
+/// How long a fault that may cost copies waits for the mesh to be whole, before and after.
+const WHOLE: Duration = Duration::from_secs(30);
+/// How far a clock jumps.
+const JUMP_SECONDS: i64 = 600;
+
+/// What a fault needs to be taken back.
+enum Hold {
+    Nothing,
+    /// The peers that it ended, and must start again.
+    Down(Vec<usize>),
+    /// As `Down`, and their disks are dead.
+    Unpowered(Vec<usize>),
+    Paused(usize),
+    Wire,
+    Full(usize),
+    Frozen(usize),
+    Traced(Child),
+    Clock(PathBuf),
+    Descriptors(usize, rustix::process::Pid, Rlimit),
+    Caged(Cage),
+}
+
+/// A fault that lasts.
+struct Active {
+    kind: Kind,
+    victims: Vec<usize>,
+    until: Instant,
+    hold: Hold,
+}
+
+/// Does all that.
+pub struct Nemesis<'a> {
+    ground: &'a Ground,
+    peers: &'a mut Peers,
+    active: Vec<Active>,
+    began: Instant,
+    /// How often each kind happened.
+    pub tally: BTreeMap<&'static str, u32>,
+    /// A file each for the peers' clocks.
+    clocks: Vec<PathBuf>,
+    /// What happened when, in words.
+    pub told: Vec<String>,
+}
+
+impl<'a> Nemesis<'a> {
+    pub fn new(ground: &'a Ground, peers: &'a mut Peers, clocks: Vec<PathBuf>) -> Self {
+        let (active, began) = (Vec::new(), Instant::now());
+        Self { ground, peers, active, began, tally: BTreeMap::new(), clocks, told: Vec::new() }
+    }
+
+    /// Follows the plan to its end; `check` looks in now and then and may stop the run.
+    pub fn follow(
+        &mut self,
+        plan: Vec<Strike>,
+        length: Duration,
+        mut check: impl FnMut() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let mut plan = plan.into_iter().peekable();
+        while self.began.elapsed() < length {
+            while let Some(strike) = plan.next_if(|strike| strike.at <= self.began.elapsed()) {
+                self.strike(strike)?;
+            }
+            self.take_back(|active| active.until <= Instant::now())?;
+            self.peers.tend()?;
+            check()?;
+            std::thread::sleep(TICK);
+        }
+        self.take_back(|_| true)
+    }
+
+    fn tell(&mut self, text: String) {
+        let line = format!("{:7.1} s  {text}", self.began.elapsed().as_secs_f64());
+        println!("{line}");
+        self.told.push(line);
+    }
+
+    fn strike(&mut self, mut strike: Strike) -> anyhow::Result<()> {
+        let kind = strike.kind;
+        if matches!(kind, Kind::KillAll | Kind::PowerAll) {
+            self.take_back(|_| true)?;
+        }
+        if kind.costs_a_copy() {
+            self.take_back(|_| true)?;
+            if let Err(why) = heal::wait(self.peers, WHOLE) {
+                self.tell(format!("{} is left out: {why:#}", kind.name()));
+                return Ok(());
+            }
+        }
+        let Some(victims) = self.choose(&mut strike) else {
+            self.tell(format!("{} finds nobody", kind.name()));
+            return Ok(());
+        };
+        let whom: Vec<String> = victims.iter().map(|victim| format!("p{victim}")).collect();
+        let aim = if strike.aimed { ", who led the busiest partition" } else { "" };
+        let (hold, more) = self.begin(&mut strike, &victims)?;
+        let lasts = strike.lasts.as_secs_f64();
+        self.tell(format!("{} {}{aim}, for {lasts:.1} s{more}", kind.name(), whom.join(" ")));
+        *self.tally.entry(kind.name()).or_default() += 1;
+        let until = Instant::now() + strike.lasts;
+        self.active.push(Active { kind, victims, until, hold });
+        Ok(())
+    }
+
+    /// Whom it strikes: peers that nothing else is done to, and no wire that is spoilt already.
+    fn choose(&self, strike: &mut Strike) -> Option<Vec<usize>> {
+        let all: Vec<usize> = (1..=self.peers.all.len()).collect();
+        let wire = matches!(strike.kind, Kind::Split | Kind::OneWay | Kind::Deaf | Kind::Lossy);
+        if wire && self.active.iter().any(|active| matches!(active.hold, Hold::Wire)) {
+            return None;
+        }
+        if matches!(strike.kind, Kind::KillAll | Kind::PowerAll | Kind::Lossy) {
+            strike.aimed = false;
+            return Some(all);
+        }
+        let busy = |peer: &usize| self.active.iter().any(|active| active.victims.contains(peer));
+        let runs = |peer: &usize| self.peers.all[peer - 1].runs();
+        let free: Vec<usize> =
+            all.into_iter().filter(|peer| wire || !busy(peer) && runs(peer)).collect();
+        let leader = if strike.aimed { self.busiest_leader() } else { None };
+        strike.aimed = leader.is_some_and(|leader| free.contains(&leader));
+        match leader.filter(|_| strike.aimed) {
+            Some(leader) => Some(vec![leader]),
+            None if free.is_empty() => None,
+            None => Some(vec![free[strike.dice.below(free.len() as u64) as usize]]),
+        }
+    }
+
+    /// The leader of the partition with the most events, if anybody says.
+    fn busiest_leader(&self) -> Option<usize> {
+        let path = format!("/v1/streams/{}", load::EVENTS);
+        let body = (1..=self.peers.all.len()).find_map(|peer| self.peers.get(peer, &path).ok())?;
+        let parts = body["parts"].as_array()?;
+        let busiest = parts.iter().max_by_key(|part| part["next"].as_i64())?;
+        usize::try_from(busiest["leader"].as_u64()?).ok()
+    }
+
+    fn begin(&mut self, strike: &mut Strike, victims: &[usize]) -> anyhow::Result<(Hold, String)> {
+        let first = victims[0];
+        let hold = match strike.kind {
+            Kind::Kill | Kind::KillAll => {
+                self.kill(victims)?;
+                Hold::Down(victims.to_vec())
+            }
+            Kind::Power | Kind::PowerAll => {
+                self.cut(victims)?;
+                self.kill(victims)?;
+                Hold::Unpowered(victims.to_vec())
+            }
+            Kind::DiskDead => {
+                self.cut(victims)?;
+                Hold::Unpowered(victims.to_vec())
+            }
+            Kind::Pause => {
+                self.peers.all[first - 1].pause();
+                Hold::Paused(first)
+            }
+            Kind::Stutter => return self.stutter(first, strike),
+            Kind::Split | Kind::OneWay | Kind::Deaf | Kind::Lossy => {
+                return Ok((Hold::Wire, self.spoil(strike, first)));
+            }
+            Kind::DiskFull => {
+                self.peers.all[first - 1].disk.fill()?;
+                Hold::Full(first)
+            }
+            Kind::DiskFrozen => {
+                self.peers.all[first - 1].disk.freeze()?;
+                Hold::Frozen(first)
+            }
+            Kind::SlowSync => self.trace(first, "delay_enter=150000")?,
+            Kind::SyncError => self.trace(first, "error=EIO:when=1..2")?,
+            Kind::Rot => return self.rot(first, strike),
+            Kind::Clock => return self.jump(first, strike),
+            Kind::Descriptors => {
+                let pid = self.peers.all[first - 1].pid().context("it runs")?;
+                Hold::Descriptors(first, pid, limits::take_descriptors(pid)?)
+            }
+            Kind::Memory => {
+                let pid = self.peers.all[first - 1].pid().context("it runs")?;
+                Hold::Caged(Cage::around(pid)?)
+            }
+        };
+        Ok((hold, String::new()))
+    }
+
+    fn kill(&mut self, victims: &[usize]) -> anyhow::Result<()> {
+        victims.iter().try_for_each(|victim| self.peers.all[victim - 1].kill())
+    }
+
+    fn cut(&self, victims: &[usize]) -> anyhow::Result<()> {
+        let disks: Vec<_> = victims.iter().map(|victim| &self.peers.all[victim - 1].disk).collect();
+        disk::cut(&disks)
+    }
+
+    fn stutter(&mut self, victim: usize, strike: &mut Strike) -> anyhow::Result<(Hold, String)> {
+        let end = Instant::now() + strike.lasts;
+        let peer = &mut self.peers.all[victim - 1];
+        let mut pauses = 0;
+        while Instant::now() < end {
+            peer.pause();
+            std::thread::sleep(Duration::from_millis(strike.dice.between(20, 250)));
+            peer.resume();
+            std::thread::sleep(Duration::from_millis(strike.dice.between(10, 100)));
+            pauses += 1;
+        }
+        strike.lasts = Duration::ZERO;
+        Ok((Hold::Nothing, format!(" ({pauses} pauses)")))
+    }
+
+    /// Spoils the wire, and says how.
+    fn spoil(&self, strike: &mut Strike, victim: usize) -> String {
+        let all: Vec<usize> = (1..=self.peers.all.len()).collect();
+        let others: Vec<usize> = all.iter().copied().filter(|peer| *peer != victim).collect();
+        let cut = Link { cut: true, ..Link::default() };
+        match strike.kind {
+            Kind::Split => {
+                for other in others {
+                    self.ground.wire.set(victim, other, cut);
+                    self.ground.wire.set(other, victim, cut);
+                }
+                String::new()
+            }
+            Kind::OneWay => {
+                let other = others[strike.dice.below(others.len() as u64) as usize];
+                self.ground.wire.set(victim, other, cut);
+                format!(" (to p{other})")
+            }
+            Kind::Deaf => {
+                let mute = strike.dice.percent(50.0);
+                for other in others {
+                    let (from, to) = if mute { (victim, other) } else { (other, victim) };
+                    self.ground.wire.set(from, to, cut);
+                }
+                if mute { " (nobody hears it)" } else { " (it hears nobody)" }.to_owned()
+            }
+            _ => {
+                let link = Link {
+                    loss_percent: strike.dice.below(80) as f64 / 10.0,
+                    double_percent: strike.dice.below(30) as f64 / 10.0,
+                    overtaken_percent: strike.dice.below(100) as f64 / 10.0,
+                    delay: Duration::from_millis(strike.dice.below(40)),
+                    jitter: Duration::from_millis(strike.dice.below(20)),
+                    cut: false,
+                };
+                for (from, to) in all.iter().flat_map(|a| all.iter().map(move |b| (*a, *b))) {
+                    self.ground.wire.set(from, to, link);
+                }
+                let Link { loss_percent: loss, delay, .. } = link;
+                format!(" ({loss} % loss, {} ms)", delay.as_millis())
+            }
+        }
+    }
+
+    /// Does something to each sync of a peer.
+    fn trace(&self, victim: usize, injection: &str) -> anyhow::Result<Hold> {
+        let pid = self.peers.all[victim - 1].pid().context("it runs")?;
+        let child = Command::new("strace")
+            .args(["-f", "-q", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e"])
+            .arg(format!("inject=fsync,fdatasync:{injection}"))
+            .args(["-p", &pid.as_raw_nonzero().to_string()])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("run strace")?;
+        Ok(Hold::Traced(child))
+    }
+
+    fn rot(&mut self, victim: usize, strike: &mut Strike) -> anyhow::Result<(Hold, String)> {
+        let parts = ["journal", "segments", "tables"];
+        let part = parts[strike.dice.below(parts.len() as u64) as usize];
+        self.kill(&[victim])?;
+        let what = self.peers.all[victim - 1].disk.rot(part, &mut strike.dice)?;
+        let what = what.unwrap_or_else(|| format!("nothing, there is no {part}"));
+        Ok((Hold::Down(vec![victim]), format!(" ({what})")))
+    }
+
+    fn jump(&mut self, victim: usize, strike: &mut Strike) -> anyhow::Result<(Hold, String)> {
+        let seconds = if strike.dice.percent(50.0) { JUMP_SECONDS } else { -JUMP_SECONDS };
+        let file = self.clocks.get(victim - 1).context("the peers have clocks of their own")?;
+        clock::set(file, seconds)?;
+        Ok((Hold::Clock(file.clone()), format!(" ({seconds:+} s)")))
+    }
+
+    /// Takes back what is chosen.
+    fn take_back(&mut self, mut chosen: impl FnMut(&Active) -> bool) -> anyhow::Result<()> {
+        let mut at = 0;
+        while at < self.active.len() {
+            if !chosen(&self.active[at]) {
+                at += 1;
+                continue;
+            }
+            let active = self.active.remove(at);
+            let kind = active.kind.name();
+            self.undo(active.hold).with_context(|| format!("take {kind} back"))?;
+        }
+        Ok(())
+    }
+
+    fn undo(&mut self, hold: Hold) -> anyhow::Result<()> {
+        match hold {
+            Hold::Nothing => Ok(()),
+            Hold::Down(victims) => victims.iter().try_for_each(|victim| self.peers.start(*victim)),
+            Hold::Unpowered(victims) => {
+                self.kill(&victims)?;
+                for victim in &victims {
+                    let disk = &self.peers.all[victim - 1].disk;
+                    disk.unmount()?;
+                    disk.mount()?;
+                }
+                victims.iter().try_for_each(|victim| self.peers.start(*victim))
+            }
+            Hold::Paused(victim) => {
+                self.peers.all[victim - 1].resume();
+                Ok(())
+            }
+            Hold::Wire => {
+                self.ground.wire.heal();
+                Ok(())
+            }
+            Hold::Full(victim) => self.peers.all[victim - 1].disk.relieve(),
+            Hold::Frozen(victim) => self.peers.all[victim - 1].disk.thaw(),
+            Hold::Traced(mut child) => {
+                // It lets its tracee go when it is asked to end; one whose tracee has ended is gone already.
+                if let Some(pid) = rustix::process::Pid::from_raw(i32::try_from(child.id())?) {
+                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+                }
+                child.wait().context("wait for strace")?;
+                Ok(())
+            }
+            Hold::Clock(file) => clock::set(&file, 0),
+            Hold::Descriptors(victim, pid, before) => {
+                // If it ended over it, its next process has never had the limit.
+                if self.peers.all[victim - 1].pid() == Some(pid) {
+                    limits::give_descriptors(pid, before)?;
+                }
+                Ok(())
+            }
+            Hold::Caged(cage) => {
+                drop(cage);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Drop for Nemesis<'_> {
+    /// When a run fails in the middle, disks must not stay frozen and nobody paused.
+    fn drop(&mut self) {
+        for active in std::mem::take(&mut self.active) {
+            match active.hold {
+                Hold::Paused(_) | Hold::Frozen(_) | Hold::Traced(_) => {
+                    if let Err(error) = self.undo(active.hold) {
+                        eprintln!("{} stays: {error:#}", active.kind.name());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What a run came to: faults, figures, and a verdict.
+
+use crate::check::{ALL, Witness};
+use crate::history::{History, Outcome};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// The figures of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Figures {
+    pub seed: u64,
+    pub minutes: f64,
+    /// How often each kind of fault happened.
+    pub faults: BTreeMap<String, u32>,
+    pub acknowledged: u64,
+    pub unknown: u64,
+    /// Events that readers saw while faults went on.
+    pub read: u64,
+    pub register_steps: u64,
+    pub fresh_answers: u64,
+    /// Until every shard was led and had all its voters again.
+    pub healed_seconds: f64,
+    /// The longest time without an acknowledgement in a partition.
+    pub longest_silence_seconds: f64,
+    /// How often a peer ended by itself.
+    pub ended_by_itself: u32,
+}
+
+/// What a run proved, or what broke.
+pub struct Report {
+    pub figures: Figures,
+    pub proven: Vec<(&'static str, u64)>,
+    pub broken: Vec<(String, Witness)>,
+}
+
+impl Figures {
+    pub fn gather(&mut self, history: &History) {
+        self.acknowledged = history.acked().count() as u64;
+        let unknown = history.appends.iter().filter(|append| append.outcome == Outcome::Unknown);
+        self.unknown = unknown.count() as u64;
+        self.read = history.seen.len() as u64;
+        self.register_steps = history.steps.len() as u64;
+        self.fresh_answers = history.looks.iter().filter(|look| look.linear).count() as u64;
+        self.longest_silence_seconds = silence(history).as_secs_f64();
+    }
+
+    pub fn strikes(&self) -> u32 {
+        self.faults.values().sum()
+    }
+
+    pub fn times(&self, kind: &str) -> u32 {
+        self.faults.get(kind).copied().unwrap_or_default()
+    }
+}
+
+/// The longest time between two acknowledgements of one partition.
+fn silence(history: &History) -> Duration {
+    let mut told: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+    for append in history.acked() {
+        if let Some((partition, _)) = append.place {
+            told.entry(partition).or_default().push(append.returned);
+        }
+    }
+    let mut longest = 0;
+    for times in told.values_mut() {
+        times.sort_unstable();
+        longest = times.windows(2).map(|pair| pair[1] - pair[0]).fold(longest, u64::max);
+    }
+    Duration::from_nanos(longest)
+}
+
+impl Report {
+    /// Runs every checker.
+    pub fn of(figures: Figures, history: &History) -> Self {
+        let mut report = Self { figures, proven: Vec::new(), broken: Vec::new() };
+        for checker in &ALL {
+            match (checker.check)(history) {
+                Ok(looked) => report.proven.push((checker.name, looked)),
+                Err(witness) => report.broken.push((checker.name.to_owned(), witness)),
+            }
+        }
+        report
+    }
+
+    pub fn passed(&self) -> bool {
+        self.broken.is_empty()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let figures = &self.figures;
+        let kinds: Vec<String> =
+            figures.faults.iter().map(|(kind, times)| format!("{kind} {times}")).collect();
+        writeln!(f, "\nfaults        {}: {}", figures.strikes(), kinds.join(", "))?;
+        writeln!(
+            f,
+            "load          {} events acknowledged, {} of unknown outcome, {} read, {} fresh answers, \
+             {} steps of registers",
+            figures.acknowledged,
+            figures.unknown,
+            figures.read,
+            figures.fresh_answers,
+            figures.register_steps
+        )?;
+        writeln!(
+            f,
+            "times         whole again {:.1} s after the last fault; no partition silent longer than {:.1} s",
+            figures.healed_seconds, figures.longest_silence_seconds
+        )?;
+        writeln!(f, "peers         ended by themselves {} times", figures.ended_by_itself)?;
+        for (name, looked) in &self.proven {
+            writeln!(f, "  holds       {name} ({looked} looked at)")?;
+        }
+        for (name, witness) in &self.broken {
+            writeln!(f, "  BROKEN      {name}: {witness}")?;
+        }
+        let seed = figures.seed;
+        match self.passed() {
+            true => write!(f, "verdict       seed {seed} passed"),
+            false => write!(f, "verdict       seed {seed} FAILED"),
+        }
+    }
+}

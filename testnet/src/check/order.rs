@@ -1,0 +1,49 @@
+//! A key's events keep their order: those that one client had acknowledged lie in a partition as it sent them.
+//!
+//! Events of unknown outcome are left out: a client that gave one up may have sent the next one before it arrived.
+
+use super::{Found, Witness};
+use crate::history::{History, Id, Seen};
+use std::collections::{HashMap, HashSet};
+
+pub fn check(history: &History) -> Found {
+    let acked: HashSet<Id> = history.acked().map(|append| append.id).collect();
+    let mut last: HashMap<(u32, u16, u32), &Seen> = HashMap::new();
+    let mut looked = 0;
+    for seen in history.log().into_iter().filter(|seen| acked.contains(&seen.id)) {
+        looked += 1;
+        let before = last.insert((seen.partition, seen.id.client, seen.key), seen);
+        if let Some(before) = before.filter(|before| before.id.number > seen.id.number) {
+            let why = "a later event of a key lies before an earlier one of the same client";
+            return Err(Witness::new(why).line(before).line(seen));
+        }
+    }
+    Ok(looked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::story::Story;
+    use crate::history::Outcome;
+
+    #[test]
+    fn a_swapped_pair_of_one_key_is_a_witness() {
+        let mut story = Story::new();
+        story.acked(2, 7, 0, 0).acked(1, 8, 0, 1).kept_at_the_end();
+        assert_eq!(check(story.history()), Ok(2), "other keys have an order of their own");
+        story.acked(1, 7, 0, 2);
+        story.history.kept.clear();
+        story.kept_at_the_end();
+        assert!(check(story.history()).is_err());
+    }
+
+    #[test]
+    fn an_event_that_was_given_up_may_come_late() {
+        let mut story = Story::new();
+        story.acked(2, 7, 0, 0).append(1, 7, Outcome::Unknown, None).kept_at_the_end();
+        let late = story.seen(101, 1, 0, 1);
+        story.history.kept.push(late);
+        assert_eq!(check(story.history()), Ok(1));
+    }
+}
