@@ -16,7 +16,19 @@ pub struct Chunk {
     pub to: i64,
     /// No event of the range's blocks lies further back than this; `i64::MIN` if they have none.
     pub watermark_ms: i64,
+    pub activity: Activity,
     pub pieces: Vec<Piece>,
+}
+
+/// Whether a source partition holds the watermark back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Activity {
+    /// Nobody says: it is idle when it has had nothing for a time.
+    Unsaid,
+    /// The stage that writes it says its watermark, and is at work.
+    Active,
+    /// The stage that writes it says that its own sources are idle.
+    Idle,
 }
 
 /// Items of one computed block.
@@ -44,7 +56,17 @@ pub struct Item<'a> {
 impl Chunk {
     /// The answer of a source that has nothing new.
     pub fn nothing(source: PartitionId, at: i64) -> Self {
-        Self { source, from: at, to: at, watermark_ms: i64::MIN, pieces: Vec::new() }
+        let (watermark_ms, activity) = (i64::MIN, Activity::Unsaid);
+        Self { source, from: at, to: at, watermark_ms, activity, pieces: Vec::new() }
+    }
+
+    /// For a source that a stage writes: the writing task's watermark, and whether it is idle, committed before
+    /// the partition's end was `end`. What the partition gets behind that end lies behind this watermark.
+    pub fn promise(&mut self, (watermark_ms, is_idle): (i64, bool), end: i64) {
+        self.activity = if is_idle { Activity::Idle } else { Activity::Active };
+        if self.to >= end {
+            self.watermark_ms = self.watermark_ms.max(watermark_ms);
+        }
     }
 
     /// Bytes of all items.
@@ -181,6 +203,7 @@ mod tests {
             from: 7,
             to: 10,
             watermark_ms: 0,
+            activity: Activity::Unsaid,
             pieces: vec![Piece {
                 base_offset: 7,
                 base_time_ms: 9_000,

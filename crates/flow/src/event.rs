@@ -54,6 +54,12 @@ impl Event {
         String::from_utf8_lossy(self.value())
     }
 
+    /// If the event tells a window, as windowed aggregates do: the window's key and start, ms since 1970.
+    pub fn window(&self) -> Option<(Cow<'_, str>, i64)> {
+        let (key, start_ms) = crate::key::window_of_row(self.key.as_deref()?)?;
+        Some((String::from_utf8_lossy(key), start_ms))
+    }
+
     /// The first header of this name, as text; what is not UTF-8 in it becomes U+FFFD.
     pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
         let found = self.headers.iter().find(|(of, _)| of == name.as_bytes())?;

@@ -14,7 +14,7 @@ mod sink;
 
 pub(crate) use sink::{ATTEMPTS_MAX, Sink};
 
-use crate::chunk::Chunk;
+use crate::chunk::{Activity, Chunk};
 use crate::stage::StageCode;
 use lane::Lane;
 use model::{Batch, PartitionId};
@@ -105,7 +105,8 @@ impl Exchange {
         if let Some(lane) = self.lane_with(bucket, from) {
             let (to, time_ms, pieces) = lane.pieces(bucket, from, bytes_max);
             let watermark_ms = self.sink.watermark(time_ms);
-            return Ok(Chunk { source: self.source, from, to, watermark_ms, pieces });
+            let (source, activity) = (self.source, Activity::Unsaid);
+            return Ok(Chunk { source, from, to, watermark_ms, activity, pieces });
         }
         if from > self.ahead.needs || (self.ahead.is_empty() && self.behind.is_none()) {
             let old = std::mem::replace(&mut self.ahead, Lane::starting(from));

@@ -126,6 +126,13 @@ pub fn row_key_of_window(key: &[u8], start_ms: i64) -> Vec<u8> {
     out
 }
 
+/// The key and the window's start of a row, or of the event that tells it: what [`row_key_of_window`] joins.
+pub fn window_of_row(row_key: &[u8]) -> Option<(&[u8], i64)> {
+    let key = without_window(row_key);
+    let start = row_key.get(key.len() + 1..)?;
+    Some((key, read_time(std::str::from_utf8(start).ok()?)?))
+}
+
 /// Days from 1 March of the year 0 to 1970-01-01.
 const DAYS_TO_1970: i64 = 719_468;
 const DAYS_OF_400_YEARS: i64 = 146_097;
@@ -150,6 +157,30 @@ fn put_time(out: &mut Vec<u8>, time_ms: i64) {
         write!(out, ".{:03}", of_day % 1_000).expect("writing to memory cannot fail");
     }
     out.push(b'Z');
+}
+
+/// What [`put_time`] writes.
+fn read_time(text: &str) -> Option<i64> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let (rest, day) = date.rsplit_once('-')?;
+    let (year, month) = rest.rsplit_once('-')?;
+    let (year, month, day) =
+        (year.parse::<i64>().ok()?, month.parse::<i64>().ok()?, day.parse::<i64>().ok()?);
+    let (clock, millis) = time.split_once('.').unwrap_or((time, "0"));
+    let mut parts = clock.split(':').map(|part| part.parse::<i64>().ok());
+    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
+    let sane = year.abs() < 400_000_000 && (1..=12).contains(&month) && (0..=31).contains(&day);
+    if !sane || parts.next().is_some() || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let year = year - i64::from(month <= 2);
+    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let march_month = (month + 9) % 12;
+    let of_year = (153 * march_month + 2) / 5 + day - 1;
+    let of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year;
+    let days = era * DAYS_OF_400_YEARS + of_era - DAYS_TO_1970;
+    let seconds = ((days * 24 + hour) * 60 + minute) * 60 + second;
+    Some(seconds * 1_000 + millis.parse::<i64>().ok()?)
 }
 
 #[cfg(test)]
@@ -181,6 +212,21 @@ mod tests {
         assert_eq!(window("", 951_782_400_250), "@2000-02-29T00:00:00.250Z");
         assert_eq!(window("k", -1_000), "k@1969-12-31T23:59:59Z");
         assert_eq!(window("k", 253_402_300_799_000), "k@9999-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn a_windows_row_says_its_key_and_start_again() {
+        let day = 86_400_000;
+        let days = (-800_000..800_000).step_by(997).map(|n| n * day);
+        for start in days.chain([0, 1_357_016_400_000, 951_782_400_250, 3_599_999, -1]) {
+            for key in ["UA", "", "a@b", "Z", "a@2013-01-01T05:00:00Z"] {
+                let row = row_key_of_window(key.as_bytes(), start);
+                assert_eq!(window_of_row(&row), Some((key.as_bytes(), start)));
+            }
+        }
+        for none in ["UA", "", "k@2013-01-01", "k@2013-13-01T05:00:00Z", "k@Z", "k@--T::Z"] {
+            assert_eq!(window_of_row(none.as_bytes()), None, "{none}");
+        }
     }
 
     #[test]

@@ -31,12 +31,12 @@ pub use build::{
     Table, Tumbling, Windowed, Windows, Within,
 };
 pub use carry::Failure;
-pub use chunk::{Chunk, Item, Piece};
+pub use chunk::{Activity, Chunk, Item, Piece};
 pub use context::{Context, Processor, Slot};
 pub use error::Error;
 pub use event::Event;
 pub use exchange::{Exchange, Miss};
 pub use input::Input;
-pub use key::{ToKey, bucket_of_row, row_key_of_window};
+pub use key::{ToKey, bucket_of_row, row_key_of_window, window_of_row};
 pub use stage::{SourceCode, StageCode};
 pub use task::{Restored, SourceStream, Tally, Task, TaskStreams};

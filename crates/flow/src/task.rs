@@ -32,6 +32,8 @@ use work::{Fault, Progress};
 
 /// Positions that only moved are committed after so long, since retention waits for them.
 const HOLD_MS: u64 = 10_000;
+/// Where others wait for what a stage emits, its watermark is committed after so long though nothing is emitted.
+const HOLD_EMITTING_MS: u64 = 500;
 /// How often one step is computed again, for different failures, before the task is parked.
 const RERUNS_MAX: usize = 32;
 /// The wait after a first failure; it doubles.
@@ -64,6 +66,9 @@ pub struct Task {
     term: u64,
     sequence: u64,
     watermark_ms: i64,
+    /// That of the last commit.
+    committed_watermark_ms: i64,
+    committed_idle: bool,
     sources: BTreeMap<PartitionId, Source>,
     streams: TaskStreams,
     turn: Turn,
@@ -132,6 +137,8 @@ impl Task {
             term: restored.term,
             sequence: restored.sequence,
             watermark_ms: restored.watermark_ms,
+            committed_watermark_ms: restored.watermark_ms,
+            committed_idle: false,
             sources,
             streams,
             turn,
@@ -206,7 +213,7 @@ impl Task {
         self.check(&chunks)?;
         for chunk in &chunks {
             if let Some(source) = self.sources.get_mut(&chunk.source) {
-                source.observe(now_ms, chunk.to > chunk.from);
+                source.observe(now_ms, chunk.to > chunk.from, chunk.activity);
             }
         }
         self.run(now_ms, &chunks, actions)
@@ -250,7 +257,9 @@ impl Task {
     }
 
     fn on_time(&mut self, now_ms: u64, actions: &mut Vec<Action>) -> Result<(), Error> {
-        let is_due = self.held_since_ms.is_some_and(|at| now_ms.saturating_sub(at) >= HOLD_MS);
+        let hold_ms =
+            if self.turn.emits && self.promises_more() { HOLD_EMITTING_MS } else { HOLD_MS };
+        let is_due = self.held_since_ms.is_some_and(|at| now_ms.saturating_sub(at) >= hold_ms);
         if is_due && !self.is_pending {
             self.commit(actions);
         }
@@ -335,9 +344,20 @@ impl Task {
         });
         if self.turn.state.is_touched() {
             self.commit(actions);
-        } else if self.sources.values().any(|source| source.reached != source.committed) {
+        } else if self.promises_more()
+            || self.sources.values().any(|source| source.reached != source.committed)
+        {
             self.held_since_ms.get_or_insert(now_ms);
         }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.sources.values().all(|source| source.is_idle)
+    }
+
+    /// Whether those who read what it emits would learn something from a commit.
+    fn promises_more(&self) -> bool {
+        self.watermark_ms > self.committed_watermark_ms || self.is_idle() != self.committed_idle
     }
 
     /// Hands out everything since the last commit.
@@ -361,6 +381,8 @@ impl Task {
         let (emitted, batches) = to_output.into_iter().chain(to_dead).unzip();
         self.is_pending = true;
         self.held_since_ms = None;
+        self.committed_watermark_ms = self.watermark_ms;
+        self.committed_idle = self.is_idle();
         actions.push(Action::Commit(Box::new(Commit {
             task: self.id,
             version: self.code.version,
@@ -368,6 +390,7 @@ impl Task {
             sequence: self.sequence,
             moves,
             watermark_ms: self.watermark_ms,
+            is_idle: self.committed_idle,
             changes: taken.changes,
             emitted,
             batches,

@@ -74,6 +74,8 @@ pub struct Commit {
     pub moves: Vec<Move>,
     /// The task's watermark after this commit, ms; never below the last.
     pub watermark_ms: i64,
+    /// None of its sources has had anything for a while: whoever reads what it emits need not wait for it.
+    pub is_idle: bool,
     /// Rows put (`Some`) or removed (`None`), each key at most once.
     pub changes: Vec<RowChange>,
     /// Batches for partitions that lie in the same shard; the bodies of the operation, in this order.

@@ -4,7 +4,7 @@
 //! actors that own the facts, read by all. No guard ever leaves this file.
 
 use dashmap::DashMap;
-use model::{Catalogue, PartitionId, PeerId, ShardId, StreamId};
+use model::{Catalogue, PartitionId, PeerId, ShardId, StreamId, TaskId};
 use net::PeerKey;
 use ring::Ring;
 use std::sync::Arc;
@@ -50,6 +50,9 @@ pub struct Board {
     shards: u16,
     routes: Vec<Route>,
     marks: DashMap<PartitionId, Mark>,
+    /// Watermarks of tasks and whether they are idle, as far as applied here: what they promise to readers of what
+    /// they emit.
+    promises: DashMap<TaskId, (i64, bool)>,
     moved: DashMap<StreamId, Arc<Notify>>,
     catalogue: watch::Sender<Arc<Catalogue>>,
     ring: watch::Sender<Arc<Ring>>,
@@ -68,6 +71,7 @@ impl Board {
             shards,
             routes: (0..shards).map(|_| Route::default()).collect(),
             marks: DashMap::new(),
+            promises: DashMap::new(),
             moved: DashMap::new(),
             catalogue: watch::Sender::new(Arc::new(catalogue)),
             ring: watch::Sender::new(ring),
@@ -190,6 +194,17 @@ impl Board {
     }
     pub fn forget_mark(&self, partition: PartitionId) {
         self.marks.remove(&partition);
+    }
+
+    /// The watermark of a task, and whether it is idle. Read it before the marks of what the task emits: they are moved before it is.
+    pub fn promise(&self, task: TaskId) -> Option<(i64, bool)> {
+        self.promises.get(&task).map(|promise| *promise)
+    }
+    pub fn set_promise(&self, task: TaskId, promise: (i64, bool)) {
+        self.promises.insert(task, promise);
+    }
+    pub fn forget_promise(&self, task: TaskId) {
+        self.promises.remove(&task);
     }
 
     /// Wakes whoever waits for events of this stream.

@@ -9,7 +9,7 @@ use crate::router::Router;
 use dashmap::DashMap;
 use flow::{Chunk, Exchange, Miss, Pipelines, StageCode};
 use model::hash::shard_of;
-use model::{PartitionId, ShardId};
+use model::{PartitionId, ShardId, TaskId};
 use net::Lane;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -77,7 +77,22 @@ impl Exchanges {
         Ok(chunks)
     }
 
+    /// The chunk, with what the stage that writes the source promises.
     fn chunk(&self, wants: &Wants, source: PartitionId, at: i64) -> Result<Chunk, String> {
+        let board = &self.router.board;
+        let writer = board.catalogue().streams.get(&source.stream).and_then(|s| s.written_by);
+        let writer = writer.map(|stage| TaskId { stage, bucket: source.partition });
+        // Before the mark, which moves first: what is promised holds from that mark on.
+        let promise = writer.map(|task| board.promise(task).unwrap_or((i64::MIN, false)));
+        let end = board.mark(source).map_or(0, |mark| mark.next);
+        let mut chunk = self.compute(wants, source, at)?;
+        if let Some(promise) = promise {
+            chunk.promise(promise, end);
+        }
+        Ok(chunk)
+    }
+
+    fn compute(&self, wants: &Wants, source: PartitionId, at: i64) -> Result<Chunk, String> {
         let Some(mark) = self.router.board.mark(source) else {
             return Ok(Chunk::nothing(source, at));
         };

@@ -271,6 +271,9 @@ impl State {
         for (partition, found) in fold.partitions() {
             self.args.board.set_mark(partition, Mark::of(found));
         }
+        for (task, standing) in fold.tasks() {
+            self.args.board.set_promise(task, (standing.watermark_ms, standing.is_idle));
+        }
         if let Some(catalogue) = fold.catalogue() {
             self.args.board.learn(catalogue.clone());
         }

@@ -66,13 +66,21 @@ pub struct TaskState {
     pub version: u32,
     /// `i64::MIN` before the first event.
     pub watermark_ms: i64,
+    /// Whether all its sources were idle at the last commit.
+    pub is_idle: bool,
     /// Next offset to consume and watermark (ms) of each source partition.
     pub positions: BTreeMap<PartitionId, (i64, i64)>,
 }
 
 impl Default for TaskState {
     fn default() -> Self {
-        Self { sequence: 0, version: 0, watermark_ms: i64::MIN, positions: BTreeMap::new() }
+        Self {
+            sequence: 0,
+            version: 0,
+            watermark_ms: i64::MIN,
+            is_idle: false,
+            positions: BTreeMap::new(),
+        }
     }
 }
 
@@ -298,6 +306,7 @@ impl Fold {
         task.sequence += 1;
         task.version = commit.version;
         task.watermark_ms = task.watermark_ms.max(commit.watermark_ms);
+        task.is_idle = commit.is_idle;
         for step in &commit.moves {
             let position = task.positions.entry(step.source).or_insert((0, i64::MIN));
             *position = (step.to, position.1.max(step.watermark_ms));

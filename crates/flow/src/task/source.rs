@@ -1,5 +1,7 @@
 //! How far a task has read one source partition, and whether it waits for it.
 
+use crate::chunk::Activity;
+
 /// How far one source partition is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
@@ -20,9 +22,11 @@ pub(super) struct Source {
 
 impl Source {
     /// What the source answered: with nothing for long enough, it is idle.
-    pub(super) fn observe(&mut self, now_ms: u64, has_moved: bool) {
+    pub(super) fn observe(&mut self, now_ms: u64, has_moved: bool, activity: Activity) {
         let since = *self.moved_ms.get_or_insert(now_ms);
-        if has_moved {
+        if !has_moved && activity == Activity::Idle {
+            self.is_idle = true;
+        } else if has_moved || activity == Activity::Active {
             self.moved_ms = Some(now_ms);
             self.is_idle = false;
         } else if now_ms.saturating_sub(since) >= self.idle_after_ms {

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Fold {
     logs: BTreeMap<PartitionId, Vec<Batch>>,
     tasks: BTreeMap<TaskId, Kept>,
+    commits: u64,
 }
 
 /// What is committed of a task.
@@ -19,6 +20,7 @@ struct Kept {
     sequence: u64,
     version: u32,
     watermark_ms: i64,
+    is_idle: bool,
     positions: BTreeMap<PartitionId, (i64, i64)>,
     rows: BTreeMap<Bytes, Bytes>,
 }
@@ -29,6 +31,7 @@ impl Default for Kept {
             sequence: 0,
             version: 0,
             watermark_ms: i64::MIN,
+            is_idle: false,
             positions: BTreeMap::new(),
             rows: BTreeMap::new(),
         }
@@ -66,6 +69,16 @@ impl Fold {
         records.map(|record| Event::of(record, partition.partition)).collect()
     }
 
+    /// How many commits were applied.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits
+    }
+
+    /// A task's watermark, and whether it is idle.
+    pub(super) fn promise(&self, task: TaskId) -> (i64, bool) {
+        self.tasks.get(&task).map_or((i64::MIN, false), |kept| (kept.watermark_ms, kept.is_idle))
+    }
+
     pub(super) fn restored(&self, task: TaskId) -> Restored {
         let Some(kept) = self.tasks.get(&task) else {
             return Restored { term: 1, ..Restored::default() };
@@ -86,7 +99,7 @@ impl Fold {
         let at = |source| kept.positions.get(&source).map_or(0, |(offset, _)| *offset);
         let holds = commit.sequence == kept.sequence
             && commit.version >= kept.version
-            && commit.moves.iter().all(|step| step.from == at(step.source) && step.to > step.from);
+            && commit.moves.iter().all(|step| step.from == at(step.source) && step.to >= step.from);
         if !holds {
             return None;
         }
@@ -97,8 +110,10 @@ impl Fold {
             assert!(step.watermark_ms >= last, "a source's watermark fell");
         }
         kept.sequence += 1;
+        self.commits += 1;
         kept.version = commit.version;
         kept.watermark_ms = commit.watermark_ms;
+        kept.is_idle = commit.is_idle;
         let keys: BTreeSet<&Bytes> = commit.changes.iter().map(|change| &change.key).collect();
         assert_eq!(keys.len(), commit.changes.len(), "a commit says each key once");
         for change in &commit.changes {

@@ -1,11 +1,11 @@
 //! The course of things that a seed gives: who runs next, how much it sees, when it dies.
 
-use super::{Running, TestMesh, add};
+use super::{Placed, Running, TestMesh, add};
 use crate::chunk::Chunk;
 use crate::exchange::Exchange;
 use crate::{Action, Error, Input, Task};
 use model::entry::Commit;
-use model::{PartitionId, TaskId};
+use model::{PartitionId, StageId, StreamId, TaskId};
 
 /// Turns of all tasks before the mesh is thought to run in circles.
 const TURNS_MAX: usize = 10_000_000;
@@ -28,7 +28,10 @@ impl TestMesh {
             let busy = self.tasks.iter().filter(|(_, running)| !running.is_quiet);
             let mut busy: Vec<TaskId> = busy.map(|(id, _)| *id).collect();
             if busy.is_empty() {
-                return;
+                if !self.let_go() {
+                    return;
+                }
+                continue;
             }
             let id = busy.swap_remove(self.dice.below(busy.len()));
             if self.dice.chance(5) {
@@ -38,6 +41,28 @@ impl TestMesh {
             self.turn(id);
         }
         panic!("the mesh did not come to rest");
+    }
+
+    /// Nothing comes any more: tasks commit what they held back. False if none did.
+    fn let_go(&mut self) -> bool {
+        let sequence = |mesh: &Self| mesh.fold.commits();
+        let before = sequence(self);
+        let mut is_whole = true;
+        let ids: Vec<TaskId> = self.tasks.keys().copied().collect();
+        for id in ids {
+            let mut actions = Vec::new();
+            if let Some(task) = &mut self.running(id).task {
+                let stepped = task.step(u64::MAX, Input::Time, &mut actions);
+                stepped.expect("the time is always welcome");
+            }
+            self.carry_out(id, actions);
+            // One that dies of it has to come back.
+            let running = self.running(id);
+            if running.task.is_none() {
+                (running.is_quiet, is_whole) = (false, false);
+            }
+        }
+        sequence(self) > before || !is_whole
     }
 
     /// A commit of a task that has died reaches the log after all.
@@ -102,9 +127,24 @@ impl TestMesh {
 
     fn ask(&mut self, id: TaskId, source: PartitionId, from: i64) -> Chunk {
         let end = self.fold.next_offset(source);
-        if from == end {
-            return Chunk::nothing(source, from);
+        let mut chunk = match from == end {
+            true => Chunk::nothing(source, from),
+            false => self.compute(id, source, from, end),
+        };
+        if let Some(stage) = self.writer_of(source.stream) {
+            let writer = TaskId { stage, bucket: source.partition };
+            chunk.promise(self.fold.promise(writer), end);
         }
+        chunk
+    }
+
+    /// The stage that writes a stream.
+    fn writer_of(&self, stream: StreamId) -> Option<StageId> {
+        let writes = |placed: &Placed| placed.output == Some(stream);
+        self.stages.iter().find(|(_, placed)| writes(placed)).map(|(id, _)| *id)
+    }
+
+    fn compute(&mut self, id: TaskId, source: PartitionId, from: i64, end: i64) -> Chunk {
         let now_ms = self.turns * TURN_MS;
         let at = (self.running(id).peer, id.stage, source);
         if self.crashes && self.dice.chance(2) {
@@ -168,11 +208,12 @@ impl TestMesh {
     fn apply(&mut self, commit: &Commit) -> Option<u64> {
         let sequence = self.fold.apply(commit)?;
         self.running(commit.task).is_quiet = false;
-        for partition in &commit.emitted {
+        let output = self.stages[&commit.task.stage].output;
+        let emitted = commit.emitted.iter().map(|partition| partition.stream);
+        for stream in emitted.chain(output) {
             // Whoever reads it has something to do; so have, harmlessly, its stage's other tasks.
-            let reads = |id: &TaskId| {
-                self.stages[&id.stage].sources.iter().any(|of| of.stream == partition.stream)
-            };
+            let reads =
+                |id: &TaskId| self.stages[&id.stage].sources.iter().any(|of| of.stream == stream);
             let readers: Vec<TaskId> = self.tasks.keys().filter(|id| reads(id)).copied().collect();
             for id in readers {
                 self.running(id).is_quiet = false;

@@ -130,6 +130,41 @@ fn sessions_are_what_sorting_by_time_finds_however_their_values_arrive() {
     }
 }
 
+/// How often each number of visits was the greatest of its window: windows over windows.
+fn windows_of_windows(mesh: &mut Pipelines) {
+    let windows = visits(mesh).window(Tumbling::of(seconds(10)));
+    windows.count().buckets(5).to("counts");
+    let counts = mesh.pipeline("p").read("counts").flat_map(|e| {
+        let (_, start_ms) = e.window()?;
+        Some((start_ms, e.text().parse::<u64>().ok()?))
+    });
+    let greatest = counts.key_by(|_| "all").window(Tumbling::of(seconds(10)));
+    greatest.max(|(_, count)| *count).buckets(3).view("greatest").to("closed");
+}
+
+#[test]
+fn a_stage_trusts_the_watermark_of_the_stage_that_it_reads_from() {
+    for seed in 0..SEEDS {
+        let mut mesh = TestMesh::of(windows_of_windows).seed(seed);
+        let sent = send(&mut mesh, seed, 200, 1_000);
+        close(&mut mesh);
+        let mut counts: BTreeMap<(i64, &str), u64> = BTreeMap::new();
+        for (key, time_ms, _) in &sent {
+            *counts.entry((time_ms - time_ms.rem_euclid(10_000), key)).or_default() += 1;
+        }
+        let mut greatest: BTreeMap<String, u64> = BTreeMap::new();
+        for ((start_ms, _), count) in counts {
+            let most = greatest.entry(row_key("all", start_ms)).or_default();
+            *most = (*most).max(count);
+        }
+        let expected: Vec<_> =
+            greatest.iter().map(|(k, most)| (k.clone(), most.to_string())).collect();
+        assert_eq!(mesh.tally().late, 0, "seed {seed}");
+        // All closed without a moment's waiting for idle partitions: five buckets, four keys.
+        assert_eq!(said(&mesh, "closed"), expected, "seed {seed}");
+    }
+}
+
 fn by_timestamp(mesh: &Pipelines) -> Keyed<flow::Event> {
     let events = mesh.clone().pipeline("p").read_with("events", 1);
     events.event_time(|e| e.time_ms, Duration::ZERO).key_by(|e| e.key())

@@ -4,7 +4,7 @@ use super::{Slot, State, Waiting, frame_full, record_bytes};
 use crate::board::Mark;
 use crate::snapshot;
 use bytes::Bytes;
-use model::{Batch, PartitionId, PeerId, ReplicaId, ShardId};
+use model::{Batch, PartitionId, PeerId, ReplicaId, ShardId, TaskId};
 use replica::{Action, Answer, Refusal, Replica};
 use std::collections::BTreeMap;
 use store::Record;
@@ -13,6 +13,8 @@ use store::Record;
 #[derive(Default)]
 pub(super) struct Appends {
     by_partition: BTreeMap<PartitionId, (ShardId, Vec<Batch>)>,
+    /// Tasks whose commits these are; what they promise counts when their batches are readable.
+    tasks: Vec<(ShardId, TaskId)>,
     /// Answers that must not leave before the batches are readable.
     answers: Vec<(u64, Result<Answer, Refusal>)>,
 }
@@ -55,7 +57,7 @@ impl State {
                 Action::Trim { partition, offset } => self.trim(shard, partition, offset),
                 Action::Answer { request, result } => self.appends.answers.push((request, result)),
                 Action::Applied { .. } => {}
-                Action::TaskMoved { .. } => {}
+                Action::TaskMoved { task, .. } => self.appends.tasks.push((shard, task)),
                 Action::Role { term, leader, leading } => self.role(shard, term, leader, leading),
                 Action::Catalogue => self.catalogue_changed(shard),
                 Action::WantManifest { .. } => {
@@ -109,6 +111,14 @@ impl State {
                 self.args.board.set_mark(partition, mark);
             }
             self.args.board.stream_moved(partition.stream);
+        }
+        for (shard, task) in std::mem::take(&mut self.appends.tasks) {
+            let Some(slot) = self.slot(shard) else { continue };
+            let standing = slot.replica.fold().task(task);
+            let promise = standing.map(|standing| (standing.watermark_ms, standing.is_idle));
+            if let Some(promise) = promise {
+                self.args.board.set_promise(task, promise);
+            }
         }
         self.send_answers();
     }
@@ -203,6 +213,9 @@ impl State {
     }
 
     fn drop_files(&self, shard: ShardId, replica: &Replica) {
+        for (task, _) in replica.fold().tasks() {
+            self.args.board.forget_promise(task);
+        }
         for (partition, _) in replica.fold().partitions() {
             self.args.board.forget_mark(partition);
             if let Err(error) = self.args.segments.remove(partition) {

@@ -85,6 +85,7 @@ fn commit(sequence: u64, from: i64, to: i64) -> Commit {
         sequence,
         moves: vec![Move { source: SOURCE, from, to, watermark_ms: to * 10 }],
         watermark_ms: to * 10,
+        is_idle: true,
         changes: vec![change(b"\0a", Some(b"1")), change(b"\0b", None)],
         emitted: vec![PARTITION],
         batches: vec![batch("out", 1).bytes().clone()],
@@ -186,6 +187,7 @@ fn a_commit_moves_positions_rows_and_output_together() {
     assert_eq!(done, Ok(Answer::Committed { sequence: 1 }));
     let task = log.fold.task(TASK).expect("committed");
     assert_eq!((task.sequence, task.version, task.watermark_ms), (1, 3, 50));
+    assert!(task.is_idle);
     assert_eq!(task.positions[&SOURCE], (5, 50));
     assert_eq!(log.fold.row(TASK, b"\0a").as_deref(), Some(&b"1"[..]));
     assert_eq!(log.fold.scan(TASK, b"\0", 10).len(), 1);

@@ -107,6 +107,7 @@ fn commit(term: u64, sequence: u64, from: i64, to: i64) -> Commit {
         sequence,
         moves: vec![Move { source: SOURCE, from, to, watermark_ms: to }],
         watermark_ms: to,
+        is_idle: false,
         changes: vec![RowChange { key: Bytes::from_static(COUNT), value: Some(value) }],
         emitted: vec![OUTPUT],
         batches: vec![batch.bytes().clone()],

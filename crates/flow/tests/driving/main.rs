@@ -1,15 +1,16 @@
 //! What the driver of exchanges and tasks relies on.
 #![allow(clippy::unwrap_used)] // a test that cannot go on should say where
 
+mod watermarks;
+
 use flow::{
     Action, Chunk, Context, Error, Event, Exchange, Failure, Input, Miss, Pipelines, Processor,
-    Restored, SourceStream, StageCode, Task, TaskStreams, Tumbling, bucket_of_row,
+    Restored, SourceStream, StageCode, Task, TaskStreams, bucket_of_row,
 };
 use model::entry::Commit;
 use model::{Batch, BatchBuilder, PartitionId, StageId, StreamId, TaskId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 const SOURCE: PartitionId = PartitionId { stream: StreamId(1), partition: 0 };
 const DEAD: PartitionId = PartitionId { stream: StreamId(9), partition: 0 };
@@ -276,32 +277,6 @@ fn positions_that_only_moved_are_committed_with_the_next_entry_or_after_ten_seco
     task.step(30_000, Input::Chunks(vec![chunk]), &mut actions).unwrap();
     let commit = commit_of(&mut actions);
     assert_eq!((commit.moves[0].from, commit.moves[0].to), (2, 4));
-}
-
-#[test]
-fn an_empty_chunk_that_makes_a_timer_due_is_committed_at_once() {
-    let code = code(1, |mesh| {
-        let events = mesh.pipeline("p").read_with("events", 1);
-        let events = events.event_time(|e| e.time_ms, Duration::ZERO);
-        let keyed = events.filter(|e| e.text() == "yes").key_by(|e| e.key());
-        keyed.window(Tumbling::of(Duration::from_millis(1))).count().buckets(1).to("closed");
-    });
-    let mut task = task_of(&code, Restored::default()).unwrap();
-    let mut actions = Vec::new();
-    let chunk = chunk_of(&code, 0, &[batch(0, &[("a", "yes")])]);
-    task.step(0, Input::Chunks(vec![chunk]), &mut actions).unwrap();
-    assert!(commit_of(&mut actions).emitted.is_empty());
-    task.step(0, Input::Committed { sequence: 1 }, &mut actions).unwrap();
-    let chunk = chunk_of(&code, 1, &[batch(1, &[("b", "no")])]);
-    assert_eq!(chunk.items().count(), 0);
-    task.step(0, Input::Chunks(vec![chunk]), &mut actions).unwrap();
-    let commit = commit_of(&mut actions);
-    assert_eq!(commit.emitted.len(), 1);
-    assert_eq!(commit.watermark_ms, 1);
-    let emitted = Batch::one(commit.batches[0].clone()).unwrap();
-    let event = emitted.records(1 << 20).unwrap().next().unwrap().unwrap();
-    assert_eq!(event.key.as_deref(), Some(&b"a@1970-01-01T00:00:00Z"[..]));
-    assert_eq!(event.value.as_deref(), Some(&b"1"[..]));
 }
 
 struct Wide;
