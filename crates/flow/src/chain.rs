@@ -11,7 +11,8 @@ pub(crate) type Emit<'a, T> = dyn FnMut(&T, i64) + 'a;
 /// From an event to any number of results.
 pub(crate) type Chain<T> = Arc<dyn Fn(&Event, &Pass, &mut Emit<'_, T>) + Send + Sync>;
 /// A whole chain, down to keyed items in the exchange.
-pub(crate) type Run = Arc<dyn Fn(&Event, &Pass, &mut Sink) + Send + Sync>;
+pub(crate) type Run = Arc<RunEvent>;
+pub(crate) type RunEvent = dyn Fn(&Event, &Pass, &mut Sink) + Send + Sync;
 
 /// What one event's way through a chain leaves behind besides its results.
 #[derive(Debug)]

@@ -8,11 +8,12 @@ mod ordered;
 use crate::carry::Failure;
 use crate::core::Letter;
 use bytes::Bytes;
-use model::BatchBuilder;
-use model::entry::{RowChange, row};
+use hashbrown::HashTable;
+use model::entry::row;
+use model::{BatchBuilder, Changes, ChangesBuilder, hash};
 use ordered::Ordered;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use smallvec::SmallVec;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One row's key and value together.
 const ROW_BYTES_MAX: usize = 1 << 20;
@@ -21,27 +22,20 @@ pub(crate) const STEP_BYTES: usize = 2 << 20;
 /// A commit never grows beyond this: an operation of the log has at most 8 MiB.
 pub(crate) const COMMIT_BYTES_MAX: usize = 7 << 20;
 
-/// Hashes keys of rows: quick for short ones, and the same in every process.
-#[derive(Debug, Default)]
-pub(crate) struct KeyHasher(u64);
-
-pub(crate) type KeyHash = BuildHasherDefault<KeyHasher>;
-
-impl Hasher for KeyHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = self.0.rotate_left(7) ^ model::hash::hash64(bytes);
-    }
-    // A slice says its length first; its hash has it anyway.
-    fn write_usize(&mut self, _: usize) {}
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
+/// Short keys, and counts, sums and other short values, lie in the row itself.
+type Key = SmallVec<[u8; 24]>;
+type Value = SmallVec<[u8; 16]>;
 
 /// Rows and timers of one task.
 #[derive(Debug, Default)]
 pub(crate) struct State {
-    rows: HashMap<Bytes, Row, KeyHash>,
+    /// Of the hashes of keys: strangers do not know it.
+    seed: u64,
+    /// Places of rows in `rows`, by the hash of their keys.
+    places: HashTable<u32>,
+    /// None at places that are free.
+    rows: Vec<Option<Row>>,
+    free: Vec<u32>,
     ordered: Ordered,
     /// Timer rows in the order of their times.
     timers: BTreeSet<Bytes>,
@@ -61,44 +55,88 @@ pub(crate) struct State {
     scratch: Vec<u8>,
 }
 
-/// One row; none while a step that removed it is under way.
+/// One row; without a value while a step that removed it is under way.
 #[derive(Debug)]
 struct Row {
-    value: Option<Bytes>,
-    /// The step that touched it last, and its place in that step's `touched`.
+    key: Key,
+    value: Option<Value>,
+    /// The step that touched it last.
     step: u64,
-    at: u32,
 }
 
 /// A row before the step, to take it back.
 #[derive(Debug)]
 struct Touched {
-    key: Bytes,
-    before: Option<Bytes>,
-    now: Option<Bytes>,
+    at: u32,
+    before: Option<Value>,
 }
 
 /// What a step changed and emitted.
 #[derive(Debug)]
 pub(crate) struct Taken {
-    pub(crate) changes: Vec<RowChange>,
+    pub(crate) changes: Changes,
     pub(crate) output: Option<Bytes>,
     pub(crate) dead: Option<Bytes>,
     pub(crate) late: u64,
 }
 
 impl State {
-    pub(crate) fn restored(rows: Vec<(Bytes, Bytes)>) -> Self {
-        let mut state = Self { step: 1, ..Self::default() };
-        state.rows.reserve(rows.len());
+    pub(crate) fn restored(seed: u64, rows: Vec<(Bytes, Bytes)>) -> Self {
+        let mut state = Self { seed, step: 1, ..Self::default() };
         for (key, value) in rows {
             match key.first() {
                 Some(&row::TIMER) => drop(state.timers.insert(key)),
                 Some(&row::ORDERED) => state.ordered.restore(key, value),
-                _ => drop(state.rows.insert(key, Row { value: Some(value), step: 0, at: 0 })),
+                _ => {
+                    let hash = hash::seeded(seed, &key);
+                    state.insert(hash, &key, Value::from_slice(&value), 0);
+                }
             }
         }
         state
+    }
+
+    /// A hash of a key for tables in memory.
+    pub(crate) fn hash(&self, key: &[u8]) -> u64 {
+        hash::seeded(self.seed, key)
+    }
+
+    fn place(&self, hash: u64, key: &[u8]) -> Option<u32> {
+        let is_it =
+            |at: &u32| self.rows[*at as usize].as_ref().is_some_and(|row| row.key[..] == *key);
+        self.places.find(hash, is_it).copied()
+    }
+
+    fn row(&mut self, at: u32) -> &mut Row {
+        self.rows[at as usize].as_mut().expect("places name rows that are there")
+    }
+
+    fn insert(&mut self, hash: u64, key: &[u8], value: Value, step: u64) -> u32 {
+        let row = Row { key: Key::from_slice(key), value: Some(value), step };
+        let at = match self.free.pop() {
+            Some(at) => {
+                self.rows[at as usize] = Some(row);
+                at
+            }
+            None => {
+                self.rows.push(Some(row));
+                u32::try_from(self.rows.len() - 1).expect("a task has fewer than 2^32 rows")
+            }
+        };
+        let (rows, seed) = (&self.rows, self.seed);
+        self.places.insert_unique(hash, at, |at| {
+            rows[*at as usize].as_ref().map_or(0, |row| hash::seeded(seed, &row.key))
+        });
+        at
+    }
+
+    fn forget(&mut self, at: u32) {
+        let Some(row) = self.rows[at as usize].take() else { return };
+        let hash = hash::seeded(self.seed, &row.key);
+        if let Ok(found) = self.places.find_entry(hash, |other| *other == at) {
+            found.remove();
+        }
+        self.free.push(at);
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -121,12 +159,20 @@ impl State {
         self.bytes += bytes;
     }
 
-    pub(crate) fn get(&mut self, space: u8, key: &[u8]) -> Option<&Bytes> {
-        self.rows.get(full_key(&mut self.scratch, space, key))?.value.as_ref()
+    pub(crate) fn get(&mut self, space: u8, key: &[u8]) -> Option<&[u8]> {
+        full_key(&mut self.scratch, space, key);
+        let at = self.place(hash::seeded(self.seed, &self.scratch), &self.scratch)?;
+        self.rows[at as usize].as_ref()?.value.as_deref()
     }
 
-    pub(crate) fn put(&mut self, space: u8, key: &[u8], value: Bytes) -> Result<(), Failure> {
-        check_size(key, &value)?;
+    pub(crate) fn put(
+        &mut self,
+        space: u8,
+        key: &[u8],
+        value: impl AsRef<[u8]>,
+    ) -> Result<(), Failure> {
+        let value = value.as_ref();
+        check_size(key, value)?;
         self.take_room(0)?;
         self.set(space, key, Some(value));
         Ok(())
@@ -136,27 +182,26 @@ impl State {
         self.set(space, key, None);
     }
 
-    fn set(&mut self, space: u8, key: &[u8], value: Option<Bytes>) {
-        self.bytes += key.len() + value.as_ref().map_or(0, Bytes::len) + 32;
-        let full = full_key(&mut self.scratch, space, key);
-        let next = u32::try_from(self.touched.len()).expect("a step's bytes are bounded");
-        let Some(row) = self.rows.get_mut(full) else {
-            if value.is_some() {
-                let key = Bytes::copy_from_slice(full);
-                self.touched.push(Touched { key: key.clone(), before: None, now: value.clone() });
-                self.rows.insert(key, Row { value, step: self.step, at: next });
+    fn set(&mut self, space: u8, key: &[u8], value: Option<&[u8]>) {
+        self.bytes += key.len() + value.map_or(0, <[u8]>::len) + 32;
+        full_key(&mut self.scratch, space, key);
+        let hash = hash::seeded(self.seed, &self.scratch);
+        let Some(at) = self.place(hash, &self.scratch) else {
+            if let Some(value) = value {
+                let full = std::mem::take(&mut self.scratch);
+                let at = self.insert(hash, &full, Value::from_slice(value), self.step);
+                self.touched.push(Touched { at, before: None });
+                self.scratch = full;
             }
             return;
         };
-        let before = std::mem::replace(&mut row.value, value.clone());
-        if row.step == self.step {
-            self.touched[row.at as usize].now = value;
-            return;
+        let step = self.step;
+        let row = self.row(at);
+        let before = std::mem::replace(&mut row.value, value.map(Value::from_slice));
+        if row.step != step {
+            row.step = step;
+            self.touched.push(Touched { at, before });
         }
-        (row.step, row.at) = (self.step, next);
-        // The key that is kept is shared, so that a row's key is in memory once.
-        let (key, _) = self.rows.get_key_value(full).expect("it was just found");
-        self.touched.push(Touched { key: key.clone(), before, now: value });
     }
 
     pub(crate) fn put_ordered(&mut self, key: Bytes, value: Bytes) -> Result<(), Failure> {
@@ -255,11 +300,11 @@ impl State {
 
     /// Takes the step back: nothing of it happened.
     pub(crate) fn take_back(&mut self) {
-        for Touched { key, before, .. } in std::mem::take(&mut self.touched) {
+        for Touched { at, before } in std::mem::take(&mut self.touched) {
             if before.is_none() {
-                self.rows.remove(&key);
-            } else if let Some(row) = self.rows.get_mut(&key) {
-                row.value = before;
+                self.forget(at);
+            } else {
+                self.row(at).value = before;
             }
         }
         self.ordered.take_back();
@@ -275,27 +320,29 @@ impl State {
 
     /// Ends the step: its changes stay, and are handed out.
     pub(crate) fn take(&mut self) -> Taken {
-        let mut changes = Vec::with_capacity(self.touched.len() + self.timers_before.len());
-        for Touched { key, before, now } in self.touched.drain(..) {
-            if now.is_none() {
-                self.rows.remove(&key);
-                // A row that was made and removed within one step was never there.
-                if before.is_none() {
-                    continue;
-                }
+        let mut changes = ChangesBuilder::with_capacity(self.bytes);
+        let mut touched = std::mem::take(&mut self.touched);
+        for Touched { at, before } in touched.drain(..) {
+            let row = self.row(at);
+            // A row that was made and removed within one step was never there.
+            if row.value.is_some() || before.is_some() {
+                changes.push(&row.key, row.value.as_deref());
             }
-            changes.push(RowChange { key, value: now });
+            if row.value.is_none() {
+                self.forget(at);
+            }
         }
+        self.touched = touched;
         for (key, was_there) in std::mem::take(&mut self.timers_before) {
             let is_there = self.timers.contains(&key);
             if is_there != was_there {
-                changes.push(RowChange { key, value: is_there.then(Bytes::new) });
+                changes.push(&key, is_there.then_some(&[]));
             }
         }
         self.ordered.take(&mut changes);
         let late = self.late;
         let (output, dead) = self.reset();
-        Taken { changes, output: built(output), dead: built(dead), late }
+        Taken { changes: changes.build(), output: built(output), dead: built(dead), late }
     }
 
     fn reset(&mut self) -> (BatchBuilder, BatchBuilder) {
@@ -329,9 +376,8 @@ fn timer_row(at_ms: i64, key: &[u8]) -> Bytes {
     full.into()
 }
 
-fn full_key<'a>(scratch: &'a mut Vec<u8>, space: u8, key: &[u8]) -> &'a [u8] {
+fn full_key(scratch: &mut Vec<u8>, space: u8, key: &[u8]) {
     scratch.clear();
     scratch.push(space);
     scratch.extend_from_slice(key);
-    scratch
 }

@@ -121,7 +121,7 @@ impl Task {
             }
         }
         let turn = Turn {
-            state: State::restored(restored.rows),
+            state: State::restored(id.stage.0 as u64, restored.rows),
             unit: Unit::Start,
             watermark_ms: restored.watermark_ms,
             bucket: id.bucket,

@@ -1,9 +1,10 @@
 //! What an entry of a shard's log says. It carries what it assumes; apply checks that against the fold.
 //!
 //! Layout: version u8, shard time u64, operation count u16; an operation is kind u8, header (u32 length + bincode),
-//! body count u16, bodies (u32 length + bytes). Batches are bodies: they never pass through serde.
+//! body count u16, bodies (u32 length + bytes). Batches and rows are bodies: they never pass through serde.
 
 use crate::catalogue::Change;
+use crate::changes::Changes;
 use crate::codec;
 use crate::group;
 use crate::id::{PartitionId, TaskId};
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The version that is written and read.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// Operations of one entry.
 pub const OPS_MAX: usize = u16::MAX as usize;
 
@@ -30,6 +31,8 @@ pub enum Error {
     Header(#[from] codec::Error),
     #[error("operation kind {kind} has {found} bodies")]
     Bodies { kind: u8, found: usize },
+    #[error("the rows of a commit are malformed")]
+    Rows,
     #[error("bytes after the end of an entry")]
     Trailing,
 }
@@ -76,9 +79,10 @@ pub struct Commit {
     pub watermark_ms: i64,
     /// None of its sources has had anything for a while: whoever reads what it emits need not wait for it.
     pub is_idle: bool,
-    /// Rows put (`Some`) or removed (`None`), each key at most once.
-    pub changes: Vec<RowChange>,
-    /// Batches for partitions that lie in the same shard; the bodies of the operation, in this order.
+    /// Rows put and removed, each key at most once; the first body of the operation.
+    #[serde(skip)]
+    pub changes: Changes,
+    /// Batches for partitions that lie in the same shard; the other bodies, in this order.
     pub emitted: Vec<PartitionId>,
     #[serde(skip)]
     pub batches: Vec<Bytes>,
@@ -92,14 +96,6 @@ pub struct Move {
     pub to: i64,
     /// The source partition's watermark at `to`, ms; `i64::MIN` before its first event.
     pub watermark_ms: i64,
-}
-
-/// One row of a task's table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RowChange {
-    /// The first byte is the row space: see [`row`].
-    pub key: Bytes,
-    pub value: Option<Bytes>,
 }
 
 /// Row spaces of a task's table: the first byte of every key.
@@ -127,13 +123,8 @@ impl Op {
         match self {
             Self::Append { batch, .. } => 64 + batch.len(),
             Self::Commit(commit) => {
-                let rows: usize = commit
-                    .changes
-                    .iter()
-                    .map(|c| 24 + c.key.len() + c.value.as_ref().map_or(0, Bytes::len))
-                    .sum();
                 let batches: usize = commit.batches.iter().map(|b| 24 + b.len()).sum();
-                96 + 48 * commit.moves.len() + rows + batches
+                96 + 48 * commit.moves.len() + commit.changes.bytes().len() + batches
             }
             Self::Catalogue(_) => 4096,
             Self::Producer { .. } | Self::Trim { .. } => 48,
@@ -154,13 +145,16 @@ impl Entry {
         for op in &self.ops {
             match op {
                 Op::Append { partition, origin, batch } => {
-                    put(&mut out, KIND_APPEND, &(partition, origin), std::slice::from_ref(batch))
+                    put(&mut out, KIND_APPEND, &(partition, origin), [batch])
                 }
-                Op::Commit(commit) => put(&mut out, KIND_COMMIT, commit, &commit.batches),
-                Op::Catalogue(change) => put(&mut out, KIND_CATALOGUE, change, &[]),
-                Op::Producer { nonce } => put(&mut out, KIND_PRODUCER, nonce, &[]),
+                Op::Commit(commit) => {
+                    let bodies = [commit.changes.bytes()].into_iter().chain(&commit.batches);
+                    put(&mut out, KIND_COMMIT, commit, bodies)
+                }
+                Op::Catalogue(change) => put(&mut out, KIND_CATALOGUE, change, []),
+                Op::Producer { nonce } => put(&mut out, KIND_PRODUCER, nonce, []),
                 Op::Trim { partition, offset } => {
-                    put(&mut out, KIND_TRIM, &(partition, offset), &[])
+                    put(&mut out, KIND_TRIM, &(partition, offset), [])
                 }
                 Op::Group(change) => put(&mut out, KIND_GROUP, change, &[]),
             }
@@ -171,7 +165,7 @@ impl Entry {
     /// Decodes an entry; batches stay slices of `bytes`.
     pub fn decode(bytes: &Bytes) -> Result<Self, Error> {
         let mut cursor = Cursor { bytes, at: 0 };
-        let version = cursor.take(1)?[0];
+        let [version] = cursor.array()?;
         if version != VERSION {
             return Err(Error::Version(version));
         }
@@ -188,18 +182,27 @@ impl Entry {
     }
 }
 
-fn put<T: Serialize>(out: &mut Vec<u8>, kind: u8, header: &T, bodies: &[Bytes]) {
+fn put<'a, T: Serialize>(
+    out: &mut Vec<u8>,
+    kind: u8,
+    header: &T,
+    bodies: impl IntoIterator<Item = &'a Bytes>,
+) {
     out.push(kind);
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     codec::encode_into(out, header);
     let size = (out.len() - start - 4) as u32;
     out[start..start + 4].copy_from_slice(&size.to_le_bytes());
-    out.extend_from_slice(&(bodies.len() as u16).to_le_bytes());
+    let at = out.len();
+    out.extend_from_slice(&[0; 2]);
+    let mut count = 0u16;
     for body in bodies {
         out.extend_from_slice(&(body.len() as u32).to_le_bytes());
         out.extend_from_slice(body);
+        count += 1;
     }
+    out[at..at + 2].copy_from_slice(&count.to_le_bytes());
 }
 
 struct Cursor<'a> {
@@ -207,49 +210,56 @@ struct Cursor<'a> {
     at: usize,
 }
 
-impl Cursor<'_> {
-    fn take(&mut self, size: usize) -> Result<Bytes, Error> {
+impl<'a> Cursor<'a> {
+    fn take(&mut self, size: usize) -> Result<&'a [u8], Error> {
         let end =
             self.at.checked_add(size).filter(|end| *end <= self.bytes.len()).ok_or(Error::Short)?;
-        let taken = self.bytes.slice(self.at..end);
+        let taken = &self.bytes[self.at..end];
         self.at = end;
         Ok(taken)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
-        Ok(self.take(N)?[..].try_into().expect("as many bytes as asked for"))
+        Ok(self.take(N)?.try_into().expect("as many bytes as asked for"))
+    }
+
+    fn body(&mut self) -> Result<Bytes, Error> {
+        let size = u32::from_le_bytes(self.array()?) as usize;
+        let body = self.take(size)?;
+        Ok(self.bytes.slice_ref(body))
     }
 
     fn op(&mut self) -> Result<Op, Error> {
-        let kind = self.take(1)?[0];
+        let [kind] = self.array()?;
         let size = u32::from_le_bytes(self.array()?) as usize;
         let header = self.take(size)?;
-        let count = u16::from_le_bytes(self.array()?) as usize;
+        let count = usize::from(u16::from_le_bytes(self.array()?));
         let mut bodies = Vec::with_capacity(count.min(64));
         for _ in 0..count {
-            let size = u32::from_le_bytes(self.array()?) as usize;
-            bodies.push(self.take(size)?);
+            bodies.push(self.body()?);
         }
         let wrong = Error::Bodies { kind, found: count };
         match kind {
             KIND_APPEND => {
-                let (partition, origin) = codec::decode_bare(&header)?;
+                let (partition, origin) = codec::decode_bare(header)?;
                 let [batch] = <[Bytes; 1]>::try_from(bodies).map_err(|_| wrong)?;
                 Ok(Op::Append { partition, origin, batch })
             }
             KIND_COMMIT => {
-                let mut commit: Commit = codec::decode_bare(&header)?;
-                if commit.emitted.len() != bodies.len() {
+                let mut commit: Commit = codec::decode_bare(header)?;
+                if commit.emitted.len() + 1 != bodies.len() {
                     return Err(wrong);
                 }
-                commit.batches = bodies;
+                commit.batches = bodies.split_off(1);
+                let [changes] = <[Bytes; 1]>::try_from(bodies).map_err(|_| wrong)?;
+                commit.changes = Changes::read(changes).ok_or(Error::Rows)?;
                 Ok(Op::Commit(Box::new(commit)))
             }
             _ if count > 0 => Err(wrong),
-            KIND_CATALOGUE => Ok(Op::Catalogue(Box::new(codec::decode_bare(&header)?))),
-            KIND_PRODUCER => Ok(Op::Producer { nonce: codec::decode_bare(&header)? }),
+            KIND_CATALOGUE => Ok(Op::Catalogue(Box::new(codec::decode_bare(header)?))),
+            KIND_PRODUCER => Ok(Op::Producer { nonce: codec::decode_bare(header)? }),
             KIND_TRIM => {
-                let (partition, offset) = codec::decode_bare(&header)?;
+                let (partition, offset) = codec::decode_bare(header)?;
                 Ok(Op::Trim { partition, offset })
             }
             KIND_GROUP => Ok(Op::Group(Box::new(codec::decode_bare(&header)?))),
@@ -270,10 +280,7 @@ mod tests {
             task: TaskId { stage: StageId(4), bucket: 1 },
             sequence: 8,
             moves: vec![Move { source: partition, from: 0, to: 5, watermark_ms: -1 }],
-            changes: vec![RowChange {
-                key: Bytes::from_static(b"\0k"),
-                value: Some(Bytes::from_static(b"1")),
-            }],
+            changes: [(&b"\0k"[..], Some(&b"1"[..]))].into_iter().collect(),
             emitted: vec![partition],
             batches: vec![Bytes::from_static(b"batch")],
             ..Commit::default()

@@ -18,6 +18,12 @@ pub fn shard_of_group(group: &str, shards: u16) -> ShardId {
     ShardId((hash64(group.as_bytes()) % u64::from(shards)) as u16)
 }
 
+/// XXH3 (64 bits) with a seed, for hash tables over keys that strangers choose: whoever does not know the seed
+/// cannot make keys that collide. Not part of any format.
+pub fn seeded(seed: u64, bytes: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64_with_seed(bytes, seed)
+}
+
 /// The partition or bucket of a key, as Kafka's Java client places it (murmur2, sign bit cleared).
 pub fn bucket_of(key: &[u8], buckets: u32) -> u32 {
     assert!(buckets > 0, "a keyed stage has at least one bucket");

@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod catalogue;
+pub mod changes;
 pub mod codec;
 pub mod entry;
 pub mod group;
@@ -17,6 +18,7 @@ pub mod problem;
 
 pub use batch::{Batch, BatchBuilder, Record};
 pub use catalogue::Catalogue;
+pub use changes::{Changes, ChangesBuilder};
 pub use entry::{Entry, Op};
 pub use id::{Epoch, MeshId, PartitionId, PeerId, ReplicaId, ShardId, StageId, StreamId, TaskId};
 pub use log::{HardState, LogEntry};

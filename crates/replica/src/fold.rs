@@ -9,6 +9,7 @@ mod groups;
 mod keep;
 mod origins;
 mod recent;
+mod rows;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ use model::{
 use origins::Origins;
 use raft::eraftpb::ConfChangeV2;
 use recent::Recent;
+use rows::Rows;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -88,9 +90,7 @@ impl Default for TaskState {
 #[derive(Clone, Debug)]
 pub struct Fold {
     small: Small,
-    rows: BTreeMap<TaskId, BTreeMap<Bytes, Bytes>>,
-    /// Keys of rows that changed since the last checkpoint was taken.
-    dirty: BTreeMap<TaskId, BTreeSet<Bytes>>,
+    rows: Rows,
 }
 
 /// All of the fold but the rows of tables: encoded whole at each checkpoint.
@@ -133,7 +133,7 @@ impl Fold {
             catalogue: None,
             groups: Groups::default(),
         };
-        Self { small, rows: BTreeMap::new(), dirty: BTreeMap::new() }
+        Self { small, rows: Rows::new(config.mesh) }
     }
 
     /// How every replica's disk begins.
@@ -169,14 +169,13 @@ impl Fold {
     }
     /// One row of a task's table; the key starts with its row space.
     pub fn row(&self, task: TaskId, key: &[u8]) -> Option<Bytes> {
-        self.rows.get(&task)?.get(key).cloned()
+        self.rows.get(task, key).map(Bytes::copy_from_slice)
     }
     /// At most `limit` rows of a task's table whose keys are at or after `from`, in order.
     pub fn scan(&self, task: TaskId, from: &[u8], limit: usize) -> Vec<(Bytes, Bytes)> {
-        let Some(rows) = self.rows.get(&task) else { return Vec::new() };
-        let bounds = (std::ops::Bound::Included(from), std::ops::Bound::Unbounded);
-        let found = rows.range::<[u8], _>(bounds).take(limit);
-        found.map(|(key, value)| (key.clone(), value.clone())).collect()
+        let found = self.rows.scan(task, from).take(limit);
+        let owned = |(key, value)| (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+        found.map(owned).collect()
     }
     /// Every replica of the configuration, joint ones included.
     pub fn members(&self) -> &BTreeMap<ReplicaId, Member> {
@@ -312,15 +311,7 @@ impl Fold {
             *position = (step.to, position.1.max(step.watermark_ms));
         }
         let sequence = task.sequence;
-        let rows = self.rows.entry(commit.task).or_default();
-        let dirty = self.dirty.entry(commit.task).or_default();
-        for change in commit.changes {
-            dirty.insert(change.key.clone());
-            match change.value {
-                Some(value) => rows.insert(change.key, value),
-                None => rows.remove(&change.key),
-            };
-        }
+        self.rows.apply(commit.task, &commit.changes);
         for (partition, batch) in commit.emitted.iter().zip(&batches) {
             self.place(*partition, batch, actions);
         }

@@ -34,7 +34,10 @@ impl World {
         let peer = &self.peers[&id];
         let Some(replica) = &peer.replica else { return Ok(()) };
         let fold = replica.fold();
-        let rows = fold.rows().map(|(task, key, value)| ((task, key.clone()), value.clone()));
+        let owned = |(task, key, value)| {
+            ((task, Bytes::copy_from_slice(key)), Bytes::copy_from_slice(value))
+        };
+        let rows = fold.rows().map(owned);
         let content = Content {
             index: fold.index(),
             term: fold.term(),

@@ -5,10 +5,9 @@
 use super::{Core, Kept, Turn, Unit};
 use crate::carry::Failure;
 use crate::chunk::Item;
-use crate::state::KeyHash;
 use bytes::Bytes;
+use hashbrown::HashTable;
 use model::entry::row;
-use std::collections::HashMap;
 
 /// Bytes that a touched key adds to a commit besides the key itself, roughly.
 const TOUCH_BYTES: usize = 64;
@@ -21,8 +20,20 @@ pub(crate) struct Running<K: Kept> {
 
 /// The values that a step has touched, in the order of first touch.
 pub(super) struct Open<V> {
-    places: HashMap<Bytes, u32, KeyHash>,
-    touched: Vec<Touched<V>>,
+    /// Places in `touched`, by the hash of the keys.
+    places: HashTable<u32>,
+    /// All keys, one after the other.
+    keys: Vec<u8>,
+    touched: Vec<Kin<V>>,
+}
+
+/// A touched value whose key ends at `key_end` of all keys and begins where the one before ends.
+struct Kin<V> {
+    hash: u64,
+    key_end: usize,
+    value: V,
+    time_ms: i64,
+    unit: Unit,
 }
 
 /// A value that a step has touched.
@@ -36,27 +47,42 @@ pub(super) struct Touched<V> {
 
 impl<V> Open<V> {
     pub(super) fn new() -> Self {
-        Self { places: HashMap::default(), touched: Vec::new() }
+        Self { places: HashTable::new(), keys: Vec::new(), touched: Vec::new() }
     }
 
-    pub(super) fn get(&mut self, item: &Item<'_>, unit: &Unit) -> Option<&mut V> {
-        let at = *self.places.get(item.key)?;
+    fn key(&self, at: u32) -> &[u8] {
+        let start = at.checked_sub(1).map_or(0, |last| self.touched[last as usize].key_end);
+        &self.keys[start..self.touched[at as usize].key_end]
+    }
+
+    pub(super) fn get(&mut self, item: &Item<'_>, turn: &Turn) -> Option<&mut V> {
+        let hash = turn.state.hash(item.key);
+        let at = *self.places.find(hash, |at| self.key(*at) == item.key)?;
         let touched = &mut self.touched[at as usize];
         touched.time_ms = touched.time_ms.max(item.time_ms);
-        touched.unit.clone_from(unit);
+        touched.unit.clone_from(&turn.unit);
         Some(&mut touched.value)
     }
 
-    pub(super) fn insert(&mut self, item: &Item<'_>, unit: &Unit, value: V) {
+    pub(super) fn insert(&mut self, item: &Item<'_>, turn: &Turn, value: V) {
         let at = u32::try_from(self.touched.len()).expect("a step's bytes are bounded");
-        let key = Bytes::copy_from_slice(item.key);
-        self.places.insert(key.clone(), at);
-        self.touched.push(Touched { key, value, time_ms: item.time_ms, unit: unit.clone() });
+        let hash = turn.state.hash(item.key);
+        self.keys.extend_from_slice(item.key);
+        let (key_end, time_ms) = (self.keys.len(), item.time_ms);
+        self.touched.push(Kin { hash, key_end, value, time_ms, unit: turn.unit.clone() });
+        let touched = &self.touched;
+        self.places.insert_unique(hash, at, |at| touched[*at as usize].hash);
     }
 
-    pub(super) fn take(&mut self) -> Vec<Touched<V>> {
+    pub(super) fn take(&mut self) -> impl Iterator<Item = Touched<V>> + use<V> {
         self.places.clear();
-        std::mem::take(&mut self.touched)
+        let keys = Bytes::from(std::mem::take(&mut self.keys));
+        let mut start = 0;
+        std::mem::take(&mut self.touched).into_iter().map(move |kin| {
+            let Kin { key_end, value, time_ms, unit, .. } = kin;
+            let key = keys.slice(std::mem::replace(&mut start, key_end)..key_end);
+            Touched { key, value, time_ms, unit }
+        })
     }
 }
 
@@ -72,7 +98,7 @@ impl<K: Kept> Running<K> {
 
 impl<K: Kept> Core for Running<K> {
     fn item(&mut self, item: &Item<'_>, turn: &mut Turn) -> Result<(), Failure> {
-        if let Some(value) = self.open.get(item, &turn.unit) {
+        if let Some(value) = self.open.get(item, turn) {
             turn.state.note(item.value.len());
             return self.kept.add(value, item.value);
         }
@@ -82,7 +108,7 @@ impl<K: Kept> Core for Running<K> {
         };
         self.kept.add(&mut value, item.value)?;
         turn.state.note(TOUCH_BYTES + item.key.len() + item.value.len() + 2 * size);
-        self.open.insert(item, &turn.unit, value);
+        self.open.insert(item, turn, value);
         Ok(())
     }
 

@@ -89,7 +89,7 @@ impl<K: Kept> Sessioning<K> {
         let kept: Vec<KeptSpan> = live.iter().map(keep).collect::<Result<_, Failure>>()?;
         let mut out = Vec::new();
         pack(&kept, &mut out)?;
-        turn.state.put(row::STATE, key, out.into())
+        turn.state.put(row::STATE, key, out)
     }
 
     /// Puts a value into its session; false if it is too late for any.
@@ -169,7 +169,7 @@ impl<K: Kept> Sessioning<K> {
 impl<K: Kept> Core for Sessioning<K> {
     fn item(&mut self, item: &Item<'_>, turn: &mut Turn) -> Result<(), Failure> {
         let mut open = std::mem::replace(&mut self.open, Open::new());
-        let taken = match open.get(item, &turn.unit) {
+        let taken = match open.get(item, turn) {
             Some(spans) => {
                 turn.state.note(item.value.len());
                 self.add(spans, item, turn.watermark_ms)
@@ -179,7 +179,7 @@ impl<K: Kept> Core for Sessioning<K> {
                 let note = TOUCH_BYTES + 2 * item.key.len() + item.value.len() + 2 * size;
                 turn.state.note(note);
                 let taken = self.add(&mut spans, item, turn.watermark_ms);
-                open.insert(item, &turn.unit, spans);
+                open.insert(item, turn, spans);
                 taken
             }
         };

@@ -43,7 +43,7 @@ impl<K: Kept> Windowing<K> {
 
     fn add(&mut self, start_ms: i64, item: &Item<'_>, turn: &mut Turn) -> Result<(), Failure> {
         let open = self.open.get_mut(&start_ms);
-        if let Some(pane) = open.and_then(|open| open.get(item, &turn.unit)) {
+        if let Some(pane) = open.and_then(|open| open.get(item, turn)) {
             turn.state.note(item.value.len());
             pane.since += 1;
             return self.kept.add(&mut pane.value, item.value);
@@ -53,7 +53,7 @@ impl<K: Kept> Windowing<K> {
         self.kept.add(&mut pane.value, item.value)?;
         turn.state.note(TOUCH_BYTES + 2 * item.key.len() + item.value.len() + 2 * size);
         let open = self.open.entry(start_ms).or_insert_with(Open::new);
-        open.insert(item, &turn.unit, pane);
+        open.insert(item, turn, pane);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use super::lane::{Block, Lane};
 use crate::carry::Failure;
-use crate::chain::Pass;
+use crate::chain::{Pass, RunEvent};
 use crate::chunk::{Item, put_item};
 use crate::event::Event;
 use crate::key::bucket_of_row;
@@ -102,12 +102,15 @@ impl Sink {
             Err(error) => return self.unreadable(batch, batch.base_offset(), &error, lane),
         };
         let mut next = batch.base_offset();
+        // Shared once a batch: counting its shares event by event costs more than the events.
+        let code = Arc::clone(&self.code);
+        let run = &*code.sources[self.source_index].run;
         for record in records {
             match record {
                 Ok(record) if record.offset < lane.needs || record.offset >= below => {}
                 Ok(record) => {
                     next = record.offset + 1;
-                    self.event(&Event::of(record, self.partition), lane);
+                    self.event(&Event::of(record, self.partition), run, lane);
                 }
                 // What follows in the batch cannot be read either: one item stands for all of it.
                 Err(error) => return self.unreadable(batch, next, &error, lane),
@@ -137,9 +140,8 @@ impl Sink {
         self.offset = event.offset;
     }
 
-    fn event(&mut self, event: &Event, lane: &mut Lane) {
+    fn event(&mut self, event: &Event, run: &RunEvent, lane: &mut Lane) {
         self.begin(event, lane);
-        let run = Arc::clone(&self.source().run);
         let mut attempt = 1;
         loop {
             self.touched.clear();

@@ -1,7 +1,7 @@
 //! Rows that are found by ranges of their keys: buffers of joins, lists and maps of processors.
 
 use bytes::Bytes;
-use model::entry::RowChange;
+use model::ChangesBuilder;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -60,11 +60,11 @@ impl Ordered {
     }
 
     /// Ends the step; what is as it was is no change.
-    pub(super) fn take(&mut self, changes: &mut Vec<RowChange>) {
+    pub(super) fn take(&mut self, changes: &mut ChangesBuilder) {
         for (key, before) in std::mem::take(&mut self.before) {
-            let value = self.rows.get(&key).cloned();
-            if value != before {
-                changes.push(RowChange { key, value });
+            let value = self.rows.get(&key);
+            if value != before.as_ref() {
+                changes.push(&key, value.map(|value| &value[..]));
             }
         }
     }

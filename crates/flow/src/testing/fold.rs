@@ -114,12 +114,13 @@ impl Fold {
         kept.version = commit.version;
         kept.watermark_ms = commit.watermark_ms;
         kept.is_idle = commit.is_idle;
-        let keys: BTreeSet<&Bytes> = commit.changes.iter().map(|change| &change.key).collect();
-        assert_eq!(keys.len(), commit.changes.len(), "a commit says each key once");
-        for change in &commit.changes {
-            match &change.value {
-                Some(value) => _ = kept.rows.insert(change.key.clone(), value.clone()),
-                None => _ = kept.rows.remove(&change.key),
+        let keys: BTreeSet<&[u8]> = commit.changes.iter().map(|(key, _)| key).collect();
+        assert_eq!(keys.len(), commit.changes.count(), "a commit says each key once");
+        for (key, value) in commit.changes.iter() {
+            let key = Bytes::copy_from_slice(key);
+            match value {
+                Some(value) => _ = kept.rows.insert(key, Bytes::copy_from_slice(value)),
+                None => _ = kept.rows.remove(&key),
             }
         }
         let sequence = kept.sequence;

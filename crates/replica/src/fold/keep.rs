@@ -1,10 +1,10 @@
 //! How a fold is kept and read back: small state whole, rows only where they changed.
 
+use super::rows::Rows;
 use super::{Fold, Small};
 use crate::error::Error;
 use bytes::Bytes;
 use model::{TaskId, codec, hash};
-use std::collections::BTreeMap;
 
 /// The version of the small state's bytes.
 const VERSION: u8 = 2;
@@ -19,9 +19,9 @@ impl Fold {
         rows: impl Iterator<Item = (TaskId, Bytes, Bytes)>,
     ) -> Result<Self, Error> {
         let small: Small = codec::decode(VERSION, small).map_err(|e| Error::Fold(e.to_string()))?;
-        let mut fold = Self { small, rows: BTreeMap::new(), dirty: BTreeMap::new() };
+        let mut fold = Self { rows: Rows::new(small.mesh), small };
         for (task, key, value) in rows {
-            fold.rows.entry(task).or_default().insert(key, value);
+            fold.rows.restore(task, &key, &value);
         }
         Ok(fold)
     }
@@ -32,23 +32,13 @@ impl Fold {
     }
 
     /// Every row, in order: what a snapshot exports.
-    pub fn rows(&self) -> impl Iterator<Item = (TaskId, &Bytes, &Bytes)> {
-        let tasks = self.rows.iter();
-        tasks.flat_map(|(task, rows)| rows.iter().map(|(key, value)| (*task, key, value)))
+    pub fn rows(&self) -> impl Iterator<Item = (TaskId, &[u8], &[u8])> {
+        self.rows.all()
     }
 
     /// The rows that changed since this was last asked; they count as kept from now on.
     pub(crate) fn take_changed(&mut self) -> Vec<RowChange> {
-        let mut changed = Vec::new();
-        for (task, keys) in std::mem::take(&mut self.dirty) {
-            let rows = self.rows.get(&task);
-            let value = |key: &Bytes| rows.and_then(|rows| rows.get(key)).cloned();
-            changed.extend(keys.into_iter().map(|key| {
-                let value = value(&key);
-                (task, key, value)
-            }));
-        }
-        changed
+        self.rows.take_changed()
     }
 
     /// A digest of everything in the fold: equal folds have equal ones. It reads every row.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::limits::{DOOR_ANSWERS_MAX, PRODUCER_BATCHES_MAX};
-use model::entry::{Move, RowChange};
+use model::entry::Move;
 use model::group::{self, Committed, What};
 use model::{BatchBuilder, PeerId, StageId, StreamId};
 
@@ -74,10 +74,6 @@ fn batch(value: &str, count: usize) -> Batch {
 }
 
 fn commit(sequence: u64, from: i64, to: i64) -> Commit {
-    let change = |key: &'static [u8], value: Option<&'static [u8]>| RowChange {
-        key: Bytes::from_static(key),
-        value: value.map(Bytes::from_static),
-    };
     Commit {
         task: TASK,
         version: 3,
@@ -86,7 +82,7 @@ fn commit(sequence: u64, from: i64, to: i64) -> Commit {
         moves: vec![Move { source: SOURCE, from, to, watermark_ms: to * 10 }],
         watermark_ms: to * 10,
         is_idle: true,
-        changes: vec![change(b"\0a", Some(b"1")), change(b"\0b", None)],
+        changes: [(&b"\0a"[..], Some(&b"1"[..])), (b"\0b", None)].into_iter().collect(),
         emitted: vec![PARTITION],
         batches: vec![batch("out", 1).bytes().clone()],
     }
@@ -202,7 +198,10 @@ fn a_commit_moves_positions_rows_and_output_together() {
 fn a_commit_whose_assumptions_are_not_the_committed_ones_changes_nothing() {
     let mut log = Log::new();
     assert!(log.op(Op::Commit(Box::new(commit(0, 0, 5)))).is_ok());
-    let digest = |log: &Log| (log.fold.small.tasks.clone(), log.fold.rows.clone());
+    let rows = |log: &Log| -> Vec<(TaskId, Vec<u8>, Vec<u8>)> {
+        log.fold.rows().map(|(task, key, value)| (task, key.to_vec(), value.to_vec())).collect()
+    };
+    let digest = |log: &Log| (log.fold.small.tasks.clone(), rows(log));
     let before = digest(&log);
     let good = || commit(1, 5, 9);
     let cases = [
@@ -306,7 +305,8 @@ fn a_restored_fold_is_equal_and_rows_are_given_once() {
     assert!(log.op(Op::Producer { nonce: 1 }).is_ok());
     assert!(log.op(group("g", 2, 5)).is_ok());
     let changed = log.fold.take_changed();
-    assert_eq!(changed.len(), 2);
+    // The other row that the commit names was never there.
+    assert_eq!(changed.len(), 1);
     assert!(log.fold.take_changed().is_empty());
     let rows = changed.into_iter().filter_map(|(task, key, value)| Some((task, key, value?)));
     let mut restored = Fold::restore(&log.fold.small(), rows).expect("own bytes");

@@ -3,8 +3,7 @@
 use super::super::dice::Dice;
 use super::super::world::{Ask, Reply};
 use super::{COUNT, OUTPUT, SOURCE, Shared, TASK, Wish, elsewhere};
-use bytes::Bytes;
-use model::entry::{Commit, Move, RowChange};
+use model::entry::{Commit, Move};
 use model::{BatchBuilder, Op};
 use replica::{Answer, Refusal};
 
@@ -99,7 +98,7 @@ fn commit(term: u64, sequence: u64, from: i64, to: i64) -> Commit {
     let mut builder = BatchBuilder::new();
     builder.push(to, None, Some(format!("{from}-{to}").as_bytes()), &[]);
     let batch = builder.build().expect("a batch has an event");
-    let value = Bytes::copy_from_slice(&(to as u64).to_le_bytes());
+    let value = (to as u64).to_le_bytes();
     Commit {
         task: TASK,
         version: 1,
@@ -108,7 +107,7 @@ fn commit(term: u64, sequence: u64, from: i64, to: i64) -> Commit {
         moves: vec![Move { source: SOURCE, from, to, watermark_ms: to }],
         watermark_ms: to,
         is_idle: false,
-        changes: vec![RowChange { key: Bytes::from_static(COUNT), value: Some(value) }],
+        changes: [(COUNT, Some(&value[..]))].into_iter().collect(),
         emitted: vec![OUTPUT],
         batches: vec![batch.bytes().clone()],
     }
