@@ -129,12 +129,28 @@ impl Exchange {
             let kept = self.behind.take().filter(|lane| lane.start() <= from && comes(lane));
             self.behind.insert(kept.unwrap_or_else(|| Lane::starting(from)))
         };
-        let start = lane.start();
-        // Buckets of the other lane are not waited for; those that never asked would begin at the start.
-        let recent = self.asked.iter().filter(|asked| asked.is_recent(now_ms));
-        let slowest = recent.map(|asked| asked.from.unwrap_or(start)).filter(|at| *at >= start);
-        let room = lane.needs == from && lane.make_room(slowest.min().unwrap_or(from));
+        let room = lane.needs == from && has_room(&self.asked, now_ms, lane, from);
         if room { Err(Miss { feed_from: from }) } else { Ok(Chunk::nothing(self.source, from)) }
+    }
+
+    /// Where whoever feeds ahead of the questions goes on. None: the buckets must come first, since none has asked
+    /// yet, or the lane is full.
+    pub fn ahead(&mut self, now_ms: u64) -> Option<i64> {
+        self.now_ms = now_ms;
+        let (start, needs) = (self.ahead.start(), self.ahead.needs);
+        let in_lane = |asked: &Asked| asked.from.is_some_and(|at| start <= at && at <= needs);
+        let followed = self.asked.iter().any(in_lane);
+        let room = followed && has_room(&self.asked, now_ms, &mut self.ahead, needs);
+        room.then_some(needs)
+    }
+
+    /// Tells the buckets that got items since this was last asked.
+    pub fn news(&mut self, mut tell: impl FnMut(u32)) {
+        for (bucket, news) in self.sink.news.iter_mut().enumerate() {
+            if std::mem::take(news) {
+                tell(bucket as u32);
+            }
+        }
     }
 
     /// Computes the range from `from` (a [`Miss`]'s) to the end of `batches`, or to `below` (the first offset that
@@ -195,6 +211,15 @@ impl Exchange {
                     .is_none_or(|at| !self.ahead.has(at) || self.ahead.serves(bucket as u32, at))
         })
     }
+}
+
+/// Whether another feed fits into a lane, perhaps after dropping what all have passed.
+fn has_room(asked: &[Asked], now_ms: u64, lane: &mut Lane, from: i64) -> bool {
+    let start = lane.start();
+    // Buckets of the other lane are not waited for; those that never asked would begin at the start.
+    let recent = asked.iter().filter(|asked| asked.is_recent(now_ms));
+    let slowest = recent.map(|asked| asked.from.unwrap_or(start)).filter(|at| *at >= start);
+    lane.make_room(slowest.min().unwrap_or(from))
 }
 
 impl Asked {

@@ -251,6 +251,10 @@ impl State {
         self.timers_before.entry(full).or_insert(before);
     }
 
+    pub(crate) fn has_timers(&self) -> bool {
+        !self.timers.is_empty()
+    }
+
     pub(crate) fn has_timer(&self, at_ms: i64, key: &[u8]) -> bool {
         self.timers.contains(&timer_row(at_ms, key))
     }

@@ -189,6 +189,16 @@ impl Task {
         self.is_pending
     }
 
+    /// Whether there is work as soon as the last commit is known: timers that did not fit into it.
+    pub fn has_more(&self) -> bool {
+        self.has_more
+    }
+
+    /// Whether a moving watermark may be all it waits for.
+    pub fn has_timers(&self) -> bool {
+        self.turn.state.has_timers()
+    }
+
     pub fn tally(&self) -> Tally {
         self.tally
     }

@@ -3,6 +3,11 @@
 //! A replica that has applied a range computes it as well as its leader does: chunks are pure functions of it.
 //! Runs user code, so everything here that computes is called on blocking threads only.
 
+mod puller;
+
+pub use puller::Seat;
+
+use crate::board::Mark;
 use crate::call::{Ask, Said, WantChunks};
 use crate::limits;
 use crate::router::Router;
@@ -11,12 +16,14 @@ use flow::{Chunk, Exchange, Miss, Pipelines, StageCode};
 use model::hash::shard_of;
 use model::{PartitionId, ShardId, TaskId};
 use net::Lane;
+use puller::Puller;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use store::Segments;
 
-/// One exchange a stage's code and source partition; the code is named by its address, which it keeps.
+/// One exchange a stage's code and source partition; the code is named by its address, which [`Exchanges::code`]
+/// keeps the same.
 type Key = (usize, PartitionId);
 
 /// All exchanges of this peer.
@@ -24,7 +31,11 @@ pub struct Exchanges {
     router: Router,
     segments: Arc<Segments>,
     pipelines: Arc<Pipelines>,
+    /// The code of each stage, by pipeline and stage: one for all its tasks, so that they share its exchanges.
+    codes: DashMap<(String, String), Arc<StageCode>>,
     open: DashMap<Key, Arc<Mutex<Exchange>>>,
+    /// Who feeds the exchanges of a stage; by the address of its code.
+    pullers: DashMap<usize, Arc<Puller>>,
     start: Instant,
 }
 
@@ -38,7 +49,25 @@ pub struct Wants {
 
 impl Exchanges {
     pub fn new(router: Router, segments: Arc<Segments>, pipelines: Arc<Pipelines>) -> Self {
-        Self { router, segments, pipelines, open: DashMap::new(), start: Instant::now() }
+        Self {
+            router,
+            segments,
+            pipelines,
+            codes: DashMap::new(),
+            open: DashMap::new(),
+            pullers: DashMap::new(),
+            start: Instant::now(),
+        }
+    }
+
+    /// The code of a stage that this peer holds.
+    pub fn code(&self, pipeline: &str, stage: &str) -> Option<Arc<StageCode>> {
+        let key = (pipeline.to_owned(), stage.to_owned());
+        if let Some(code) = self.codes.get(&key) {
+            return Some(code.clone());
+        }
+        let code = self.pipelines.stage(pipeline, stage)?;
+        Some(self.codes.entry(key).or_insert(code).clone())
     }
 
     /// Where a partition lies; nothing if the catalogue does not know its stream yet.
@@ -100,25 +129,40 @@ impl Exchanges {
             return Ok(Chunk::nothing(source, at));
         }
         let exchange = self.exchange(&wants.code, source)?;
-        let mut exchange = exchange.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut exchange = lock(&exchange);
         loop {
-            let now_ms = self.start.elapsed().as_millis() as u64;
-            let from = match exchange.chunk(now_ms, wants.bucket, at, limits::CHUNK_BYTES) {
+            let from = match exchange.chunk(self.now_ms(), wants.bucket, at, limits::CHUNK_BYTES) {
                 Ok(chunk) => return Ok(chunk),
                 Err(Miss { feed_from }) => feed_from,
             };
             if from >= mark.next {
                 return Ok(Chunk::nothing(source, at));
             }
-            let read =
-                self.segments.read(source, from.max(mark.start), mark.next, limits::EXCHANGE_READ);
-            let batches = read.map_err(|e| e.to_string())?;
-            if batches.is_empty() && from >= mark.start {
-                return Err(format!("offsets {from} to {} are not to be had", mark.next));
-            }
-            let below = if batches.is_empty() { mark.start } else { mark.next };
-            exchange.feed(from, &batches, below);
+            self.feed(&mut exchange, source, from, mark)?;
         }
+    }
+
+    /// Computes the next stretch of a partition, from `from` on.
+    fn feed(
+        &self,
+        exchange: &mut Exchange,
+        source: PartitionId,
+        from: i64,
+        mark: Mark,
+    ) -> Result<(), String> {
+        let read =
+            self.segments.read(source, from.max(mark.start), mark.next, limits::EXCHANGE_READ);
+        let batches = read.map_err(|e| e.to_string())?;
+        if batches.is_empty() && from >= mark.start {
+            return Err(format!("offsets {from} to {} are not to be had", mark.next));
+        }
+        let below = if batches.is_empty() { mark.start } else { mark.next };
+        exchange.feed(from, &batches, below);
+        Ok(())
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.start.elapsed().as_millis() as u64
     }
 
     fn exchange(
@@ -134,9 +178,20 @@ impl Exchanges {
         let stream = catalogue.streams.get(&source.stream).ok_or("its stream is gone")?;
         let index = code.sources.iter().position(|s| s.stream == stream.name);
         let index = index.ok_or("the stage does not read this stream")?;
-        let now_ms = self.start.elapsed().as_millis() as u64;
-        let made = Arc::new(Mutex::new(Exchange::new(code.clone(), source, index, now_ms)));
+        let made = Exchange::new(code.clone(), source, index, self.now_ms());
+        let made = Arc::new(Mutex::new(made));
         Ok(self.open.entry(key).or_insert(made).clone())
+    }
+
+    /// A task's seat: from now on the stage's exchanges are fed as its sources move, and the task is told.
+    pub fn seat(self: &Arc<Self>, code: &Arc<StageCode>, bucket: u32) -> std::io::Result<Seat> {
+        let key = Arc::as_ptr(code) as usize;
+        let mut puller = self.pullers.entry(key).or_insert_with(|| Puller::new(code.clone()));
+        if !puller.is_running() {
+            *puller = Puller::new(code.clone());
+            puller.start(self.clone())?;
+        }
+        Ok(puller.seat(bucket))
     }
 
     /// Asks other peers for the partitions that have no replica here; one call a peer.
@@ -178,7 +233,7 @@ impl Exchanges {
 
     /// Answers another peer's task; waits a moment for the first event.
     pub async fn chunks_here(self: &Arc<Self>, wanted: WantChunks) -> Result<Vec<Chunk>, String> {
-        let code = self.pipelines.stage(&wanted.pipeline, &wanted.stage);
+        let code = self.code(&wanted.pipeline, &wanted.stage);
         let code = code.filter(|code| code.version == wanted.version);
         let code = code.ok_or("this peer does not hold that version of the pipeline")?;
         if wanted.bucket >= code.buckets {
@@ -203,4 +258,8 @@ impl Exchanges {
             let _ = tokio::time::timeout(left, news).await;
         }
     }
+}
+
+fn lock(exchange: &Mutex<Exchange>) -> MutexGuard<'_, Exchange> {
+    exchange.lock().unwrap_or_else(PoisonError::into_inner)
 }

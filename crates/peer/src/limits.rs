@@ -48,6 +48,8 @@ pub const TASK_BYTES: usize = 1 << 20;
 pub const EXCHANGE_READ: usize = 1 << 20;
 /// How long a task waits for news before it looks again by itself.
 pub const TASK_IDLE: Duration = Duration::from_millis(1000);
+/// A task whose bucket got nothing is told so late that its sources moved.
+pub const TASK_LAG: Duration = Duration::from_millis(250);
 /// How long a task waits before it asks sources on other peers again.
 pub const TASK_POLL: Duration = Duration::from_millis(5);
 /// The longest pause before a failing task starts again.

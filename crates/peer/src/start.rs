@@ -184,7 +184,6 @@ async fn wire(
     let tasks_args = tasks::Args {
         router: router.clone(),
         exchanges: exchanges.clone(),
-        pipelines: pipelines.clone(),
     };
     let (tasks, _) = Actor::spawn(None, tasks::Tasks, tasks_args).await.map_err(internal)?;
     let identity = mesh::Identity {

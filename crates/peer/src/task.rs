@@ -4,7 +4,7 @@
 //! Child of `tasks::Tasks`. A panic in user code is `flow`'s to catch; anything else that goes wrong ends this
 //! actor, and its parent builds it again from the fold: nothing is lost, since nothing but the log is true.
 
-use crate::exchange::{Exchanges, Wants};
+use crate::exchange::{Exchanges, Seat, Wants};
 use crate::limits;
 use crate::router::Router;
 use crate::shards::{Found, Query, Standing};
@@ -13,6 +13,7 @@ use model::entry::Commit;
 use model::{Op, ShardId, TaskId};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use replica::{Answer, Refusal};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,7 @@ pub struct Args {
     pub streams: TaskStreams,
     pub router: Router,
     pub exchanges: Arc<Exchanges>,
+    pub seat: Seat,
 }
 
 pub enum Msg {
@@ -43,13 +45,15 @@ pub struct State {
     start: Instant,
     /// Which source goes first: another one each time, so that none starves behind a bound.
     first: usize,
+    /// There was more than one commit may take.
+    more: bool,
 }
 
 /// What one turn of user code came to.
 struct Turned {
     task: Box<flow::Task>,
     actions: Vec<Action>,
-    moved: bool,
+    more: bool,
 }
 
 impl Actor for Task {
@@ -60,7 +64,15 @@ impl Actor for Task {
     async fn pre_start(&self, me: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
         me.cast(Msg::Run)?;
         let now = Instant::now();
-        Ok(State { args, task: None, committed: None, next_time: now, start: now, first: 0 })
+        Ok(State {
+            args,
+            task: None,
+            committed: None,
+            next_time: now,
+            start: now,
+            first: 0,
+            more: false,
+        })
     }
 
     async fn handle(
@@ -84,9 +96,8 @@ impl State {
         }
         let task = self.task.take().ok_or("the task is away")?;
         let wants = self.wants(&task);
-        let streams: Vec<_> = self.args.streams.sources.iter().map(|s| s.stream).collect();
-        let news = self.args.router.board.news(&streams);
         let (here, there) = self.args.exchanges.split(&wants);
+        let told = self.args.seat.heard();
         let remote = if there.is_empty() {
             Vec::new()
         } else {
@@ -94,19 +105,33 @@ impl State {
             self.args.exchanges.ask(&wants, there.clone(), wait).await
         };
         let timed = Instant::now() >= self.next_time;
-        let turned = self.turn(task, here, remote, timed).await?;
+        if told || timed || self.more || task.has_more() || remote.iter().any(is_news) {
+            return self.turn(task, here, remote, timed).await;
+        }
+        self.task = Some(task);
+        let poll = Instant::now() + limits::TASK_POLL;
+        let until = if there.is_empty() { self.next_time } else { poll.min(self.next_time) };
+        // Told or not: the next look decides.
+        let _ = tokio::time::timeout_at(until.into(), self.args.seat.told()).await;
+        Ok(())
+    }
+
+    /// Computes, and commits what comes of it.
+    async fn turn(
+        &mut self,
+        task: Box<flow::Task>,
+        here: Wants,
+        remote: Vec<Chunk>,
+        timed: bool,
+    ) -> Result<(), ActorProcessingErr> {
+        let turned = self.compute(task, here, remote, timed).await?;
         if timed {
             self.next_time = Instant::now() + limits::TASK_IDLE;
         }
+        self.args.seat.set_eager(turned.task.has_timers());
+        self.more = turned.more;
         self.task = Some(turned.task);
-        let worked = !turned.actions.is_empty();
-        self.carry_out(turned.actions).await?;
-        if !turned.moved && !worked {
-            let idle = if there.is_empty() { limits::TASK_IDLE } else { limits::TASK_POLL };
-            // News or not: the next look decides.
-            let _ = tokio::time::timeout(idle, news).await;
-        }
-        Ok(())
+        self.carry_out(turned.actions).await
     }
 
     fn wants(&mut self, task: &flow::Task) -> Wants {
@@ -119,7 +144,7 @@ impl State {
     }
 
     /// Computes with user code on a thread where it may take its time.
-    async fn turn(
+    async fn compute(
         &mut self,
         mut task: Box<flow::Task>,
         here: Wants,
@@ -138,7 +163,9 @@ impl State {
             }
             let mut chunks = exchanges.gather(&here)?;
             chunks.extend(remote);
-            let moved = chunks.iter().any(|chunk| chunk.to > chunk.from);
+            let moved = chunks.iter().any(is_news);
+            let ends: Vec<_> = chunks.iter().map(|chunk| (chunk.source, chunk.to)).collect();
+            let size: usize = chunks.iter().map(Chunk::size).sum();
             // Empty chunks belong to it now and then: they show which sources are idle.
             if actions.is_empty() && (moved || timed) {
                 task.step(now_ms, Input::Chunks(chunks), &mut actions).map_err(text)?;
@@ -146,7 +173,11 @@ impl State {
             if actions.is_empty() && timed {
                 task.step(now_ms, Input::Time, &mut actions).map_err(text)?;
             }
-            Ok(Turned { task, actions, moved })
+            // A chunk that was cut short, or not taken whole, leaves more behind.
+            let reached: BTreeMap<_, _> = task.positions().collect();
+            let short = ends.iter().any(|(source, to)| reached.get(source) != Some(to));
+            let more = size >= limits::CHUNK_BYTES || short;
+            Ok(Turned { task, actions, more })
         };
         Ok(tokio::task::spawn_blocking(work).await??)
     }
@@ -206,6 +237,10 @@ impl State {
         self.task = Some(Box::new(task));
         Ok(())
     }
+}
+
+fn is_news(chunk: &Chunk) -> bool {
+    chunk.to > chunk.from
 }
 
 fn text(error: flow::Error) -> String {

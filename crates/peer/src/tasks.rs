@@ -5,11 +5,11 @@
 //! that fails [`limits::TASK_FAILURES`] times without a commit between is parked, visibly, until its shard's next
 //! term.
 
-use crate::exchange::Exchanges;
+use crate::exchange::{Exchanges, Seat};
 use crate::limits;
 use crate::router::Router;
 use crate::task;
-use flow::{Pipelines, SourceCode, SourceStream, StageCode, TaskStreams};
+use flow::{SourceCode, SourceStream, StageCode, TaskStreams};
 use model::catalogue::{Catalogue, Stage};
 use model::hash::shard_of;
 use model::{PartitionId, ShardId, TaskId};
@@ -24,7 +24,6 @@ pub struct Tasks;
 pub struct Args {
     pub router: Router,
     pub exchanges: Arc<Exchanges>,
-    pub pipelines: Arc<Pipelines>,
 }
 
 pub enum Msg {
@@ -148,7 +147,7 @@ impl State {
         let mut wanted = BTreeMap::new();
         for pipeline in catalogue.pipelines.values() {
             for stage in &pipeline.stages {
-                let code = self.args.pipelines.stage(&pipeline.name, &stage.name);
+                let code = self.args.exchanges.code(&pipeline.name, &stage.name);
                 if code.is_none_or(|code| code.version != pipeline.version) {
                     continue;
                 }
@@ -192,16 +191,22 @@ impl State {
         let catalogue = self.args.router.board.catalogue();
         let (pipeline, stage) = catalogue.stage(task.stage)?;
         let slot = self.slots.get(&task)?;
-        let code = self.args.pipelines.stage(&pipeline.name, &stage.name)?;
+        let code = self.args.exchanges.code(&pipeline.name, &stage.name)?;
         Some(task::Args {
             id: task,
             shard: slot.shard,
             term: slot.term,
             streams: streams_of(&catalogue, stage, &code, task.bucket)?,
-            code,
             router: self.args.router.clone(),
             exchanges: self.args.exchanges.clone(),
+            seat: self.seat_of(&code, task.bucket)?,
+            code,
         })
+    }
+
+    fn seat_of(&self, code: &Arc<StageCode>, bucket: u32) -> Option<Seat> {
+        let seat = self.args.exchanges.seat(code, bucket);
+        seat.inspect_err(|error| tracing::error!(%error, "a stage has no thread")).ok()
     }
 
     fn on_ended(&mut self, cell: &ActorCell, why: &str) {

@@ -32,6 +32,8 @@ pub(crate) struct Sink {
     buckets: Vec<Vec<u8>>,
     /// The buckets whose items are kept.
     wanted: Arc<[bool]>,
+    /// The buckets that got items, kept or not, since that was last asked.
+    pub(super) news: Vec<bool>,
     /// Scratch for the item being made: its key and its value.
     pub(crate) key: Vec<u8>,
     pub(crate) value: Vec<u8>,
@@ -60,6 +62,7 @@ impl Sink {
             source_index,
             partition,
             wanted: vec![true; buckets.len()].into(),
+            news: vec![false; buckets.len()],
             buckets,
             key: Vec::new(),
             value: Vec::new(),
@@ -188,6 +191,7 @@ impl Sink {
         } else {
             bucket_of_row(&self.key, buckets)
         };
+        self.news[bucket as usize] = true;
         if !self.wanted[bucket as usize] {
             return Ok(());
         }
@@ -204,6 +208,7 @@ impl Sink {
     /// An event that failed has no bucket of its own: its place decides.
     fn fail(&mut self, event: &Event, failure: &Failure) {
         let bucket = self.bucket_of_place(event.offset);
+        self.news[bucket as usize] = true;
         if !self.wanted[bucket as usize] {
             return;
         }
