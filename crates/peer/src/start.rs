@@ -181,10 +181,7 @@ async fn wire(
     let router = Router { board: board.clone(), calls: calls.clone(), shards: shards.clone() };
     let pipelines = Arc::new(options.pipelines);
     let exchanges = Arc::new(Exchanges::new(router.clone(), segments.clone(), pipelines.clone()));
-    let tasks_args = tasks::Args {
-        router: router.clone(),
-        exchanges: exchanges.clone(),
-    };
+    let tasks_args = tasks::Args { router: router.clone(), exchanges: exchanges.clone() };
     let (tasks, _) = Actor::spawn(None, tasks::Tasks, tasks_args).await.map_err(internal)?;
     let identity = mesh::Identity {
         key: me.key.clone(),
