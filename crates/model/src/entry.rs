@@ -262,7 +262,7 @@ impl<'a> Cursor<'a> {
                 let (partition, offset) = codec::decode_bare(header)?;
                 Ok(Op::Trim { partition, offset })
             }
-            KIND_GROUP => Ok(Op::Group(Box::new(codec::decode_bare(&header)?))),
+            KIND_GROUP => Ok(Op::Group(Box::new(codec::decode_bare(header)?))),
             other => Err(Error::Kind(other)),
         }
     }
