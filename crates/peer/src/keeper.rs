@@ -6,6 +6,7 @@ use bytes::Bytes;
 use model::{PartitionId, ReplicaId, ShardId, TaskId};
 use ractor::ActorRef;
 use replica::Checkpoint;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -80,7 +81,10 @@ fn keep(
     exports: &Exports,
     due: Vec<Due>,
 ) -> Result<(Vec<Kept>, Vec<Exported>), store::Error> {
-    segments.sync(&segments.dirty())?;
+    let here: BTreeSet<_> =
+        due.iter().flat_map(|due| &due.partitions).map(|(id, ..)| *id).collect();
+    let dirty: Vec<_> = segments.dirty().into_iter().filter(|id| here.contains(id)).collect();
+    segments.sync(&dirty)?;
     let mut kept = Vec::new();
     let mut exported = Vec::new();
     for Due { shard, replica, checkpoint, partitions, export } in due {

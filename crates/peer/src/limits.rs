@@ -30,8 +30,10 @@ pub const CALLS: usize = 8192;
 pub const FRAME_BYTES: usize = 4 << 20;
 /// One consensus frame to a neighbour; the lane's own limit is 16 MiB.
 pub const LINK_BYTES: usize = 4 << 20;
-/// How often folds are written to tables and segments are synced.
-pub const CHECKPOINT: Duration = Duration::from_secs(2);
+/// How often each fold is written to the tables and its segments are synced.
+pub const CHECKPOINT: Duration = Duration::from_secs(4);
+/// The shards are taken in so many parts, one after the other.
+pub const CHECKPOINT_PARTS: usize = 16;
 /// Journal bytes above which a checkpoint starts early.
 pub const JOURNAL_BYTES: u64 = 256 << 20;
 /// Bytes of one answer when a snapshot is fetched: small, so that it never delays others for long.

@@ -193,7 +193,7 @@ async fn sessions(groups: ActorRef<groups::Msg>) {
 }
 
 async fn checkpoints(shards: ActorRef<shards::Msg>) {
-    let mut every = tokio::time::interval(limits::CHECKPOINT);
+    let mut every = tokio::time::interval(limits::CHECKPOINT / limits::CHECKPOINT_PARTS as u32);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;

@@ -144,7 +144,11 @@ pub struct State {
     writer: Writer,
     keeper: Keeper,
     keeping: bool,
+    /// Which part of the shards the next checkpoint is of.
+    part: usize,
+    /// Who waits for a checkpoint of everything, and for the one under way.
     flushes: Vec<oneshot::Sender<()>>,
+    flushing: Vec<oneshot::Sender<()>>,
     fenced: bool,
     /// Indexes up to which the tables hold each fold.
     durable: BTreeMap<ShardId, u64>,
@@ -210,7 +214,9 @@ impl Actor for Shards {
             writer,
             keeper,
             keeping: false,
+            part: 0,
             flushes: Vec::new(),
+            flushing: Vec::new(),
             fenced: false,
             durable: args.durable,
             reported: BTreeMap::new(),

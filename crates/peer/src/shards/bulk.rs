@@ -12,17 +12,23 @@ use store::Record;
 use tokio::sync::oneshot;
 
 impl State {
-    /// Takes a checkpoint of every fold that moved, one round at a time.
+    /// Takes a checkpoint of the folds whose turn it is and that moved, one round at a time. A part of the shards
+    /// at a time, so that none is a burst; all, when the journal has grown or somebody waits for it.
     pub(super) fn on_checkpoint(&mut self) {
         if self.keeping || self.fenced {
             return;
         }
         self.flush_appends();
+        let part = self.part;
+        self.part = (part + 1) % limits::CHECKPOINT_PARTS;
+        let all = !self.flushes.is_empty() || self.writer.bytes() >= limits::JOURNAL_BYTES;
+        self.flushing = std::mem::take(&mut self.flushes);
         let mut due = Vec::new();
         for index in 0..self.slots.len() {
             let Some(slot) = self.slots[index].as_mut() else { continue };
             let moved = slot.replica.fold().index() > slot.checkpointed;
-            if (!moved && !slot.wants_manifest) || slot.fetching {
+            let its_turn = all || index % limits::CHECKPOINT_PARTS == part;
+            if !(moved && its_turn || slot.wants_manifest) || slot.fetching {
                 continue;
             }
             let export = std::mem::take(&mut slot.wants_manifest);
@@ -61,15 +67,14 @@ impl State {
         }
         self.cut(&durable);
         let wanted = self.slots.iter().flatten().any(|slot| slot.wants_manifest);
-        if wanted {
+        self.flushed();
+        if wanted || !self.flushes.is_empty() {
             self.on_checkpoint();
-        } else {
-            self.flushed();
         }
     }
 
     fn flushed(&mut self) {
-        for reply in std::mem::take(&mut self.flushes) {
+        for reply in std::mem::take(&mut self.flushing) {
             // The asker may have stopped waiting; then nobody needs the answer.
             let _ = reply.send(());
         }
