@@ -130,9 +130,11 @@ fn rest(args: &Args, target: &Target) -> Rest {
 }
 
 fn drive(args: &Args, target: &Target) -> anyhow::Result<Report> {
+    target.wait_for(PIPELINE, VIEW)?;
+    let rest = rest(args, target);
+    // Who leads what may have changed meanwhile.
     let tasks = target.wait_for(PIPELINE, VIEW)?;
     let watchable = target.watchable(&tasks)?;
-    let rest = rest(args, target);
     let before = Tally::read(target.door())?;
     let plan = Plan {
         rate: args.rate,
