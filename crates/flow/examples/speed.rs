@@ -47,6 +47,7 @@ fn measure(name: &str, code: &Arc<StageCode>, batches: &[Batch], feed: usize) {
     let mut exchange = Exchange::new(Arc::clone(code), source, 0, 0);
     let streams = TaskStreams {
         output: None,
+        sides: Vec::new(),
         dead: PartitionId { stream: StreamId(2), partition: 0 },
         sources: vec![SourceStream { stream: StreamId(1), partitions: 1 }],
     };

@@ -58,6 +58,8 @@ pub(crate) struct StageDraft {
     format: String,
     view: Option<String>,
     output: Option<String>,
+    sides: Vec<String>,
+    late: Option<String>,
     core: MakeCore,
     /// Whether its results have nowhere to go but into a stream.
     streams_only: bool,
@@ -118,6 +120,8 @@ impl Pipelines {
             sources,
             view: stage.view.clone().map(|name| (name, stage.format.clone())),
             output: stage.output.clone(),
+            sides: stage.sides.clone(),
+            late: stage.late.clone(),
             core: Arc::clone(&stage.core),
         }))
     }
@@ -132,7 +136,14 @@ impl Pipelines {
 /// Partitions of a stream that a stage writes: its buckets.
 fn written_buckets(pipelines: &[Draft], stream: &str) -> Option<u32> {
     let mut stages = pipelines.iter().flat_map(|draft| &draft.stages);
-    stages.find(|stage| stage.output.as_deref() == Some(stream)).map(|stage| stage.buckets)
+    stages.find(|stage| stage.writes().any(|to| to == stream)).map(|stage| stage.buckets)
+}
+
+impl StageDraft {
+    /// The streams that it makes and writes, dead letters excepted.
+    fn writes(&self) -> impl Iterator<Item = &str> {
+        self.output.iter().chain(&self.sides).map(String::as_str)
+    }
 }
 
 impl Draft {
@@ -144,6 +155,9 @@ impl Draft {
                 "{}|{}|{}|{:?}|{:?}|{}\n",
                 stage.name, stage.shape, stage.buckets, stage.view, stage.output, stage.format
             );
+            if !stage.sides.is_empty() {
+                shape += &format!("{:?}|{:?}\n", stage.sides, stage.late);
+            }
         }
         hash64(shape.as_bytes())
     }

@@ -27,6 +27,11 @@ pub enum Error {
     /// The rows that were committed are those of a newer version: this binary must not run the task.
     #[error("version {running} runs, this code is version {held}")]
     Version { running: u32, held: u32 },
+    /// This code cannot read what an older version kept: it must not run the task.
+    #[error(
+        "stage {stage:?} version {held} cannot read row {row:?}, kept by version {running}: {cause}"
+    )]
+    Incompatible { stage: String, held: u32, running: u32, row: String, cause: String },
     /// User code fails before it sees an event, or in too many places at once: park the task, try again later.
     #[error("stage {stage:?} cannot go on: {cause}")]
     Parked { stage: String, cause: String },

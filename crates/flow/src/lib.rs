@@ -15,6 +15,7 @@ mod chain;
 mod chunk;
 mod context;
 mod core;
+mod declared;
 mod error;
 mod event;
 mod exchange;
@@ -33,6 +34,7 @@ pub use build::{
 pub use carry::Failure;
 pub use chunk::{Activity, Chunk, Item, Piece};
 pub use context::{Context, Processor, Slot};
+pub use declared::{Declared, List, ListOf, Map, MapOf, Old, Upgrade, Value, ValueOf};
 pub use error::Error;
 pub use event::Event;
 pub use exchange::{Exchange, Miss};

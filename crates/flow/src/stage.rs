@@ -1,7 +1,11 @@
 //! A stage's code, as tasks and exchanges run it.
 
+use crate::Error;
+use crate::carry::Failure;
 use crate::chain::Run;
 use crate::core::Core;
+use bytes::Bytes;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// One stage of a pipeline: its shape, and the user's closures.
@@ -16,6 +20,10 @@ pub struct StageCode {
     /// Name and format (`u64` or `json`) of the view.
     pub view: Option<(String, String)>,
     pub output: Option<String>,
+    /// Streams that it emits to besides.
+    pub sides: Vec<String>,
+    /// The one of these that gets what comes too late; dead letters if there is none.
+    pub late: Option<String>,
     pub(crate) core: MakeCore,
 }
 
@@ -36,6 +44,34 @@ pub struct SourceCode {
 }
 
 impl StageCode {
+    /// Whether this code can read rows that version `running` kept. User code runs here.
+    pub fn check<'a>(
+        &self,
+        running: u32,
+        rows: impl IntoIterator<Item = (&'a Bytes, &'a Bytes)>,
+    ) -> Result<(), Error> {
+        let failed = |row: &[u8], failure: &Failure| Error::Incompatible {
+            stage: format!("{}.{}", self.pipeline, self.name),
+            held: self.version,
+            running,
+            row: String::from_utf8_lossy(row.get(1..).unwrap_or_default()).into_owned(),
+            cause: failure.cause(),
+        };
+        let mut last: &[u8] = &[];
+        let check = || {
+            let core = (self.core)();
+            for (key, value) in rows {
+                last = key;
+                core.check(key, value).map_err(|failure| failed(key, &failure))?;
+            }
+            Ok(())
+        };
+        match catch_unwind(AssertUnwindSafe(check)) {
+            Ok(checked) => checked,
+            Err(payload) => Err(failed(last, &Failure::of_panic(payload.as_ref()))),
+        }
+    }
+
     /// The stream of its dead letters.
     pub fn dead(&self) -> String {
         format!("{}.{}.dead", self.pipeline, self.name)

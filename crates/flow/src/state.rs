@@ -14,6 +14,7 @@ use model::{BatchBuilder, Changes, ChangesBuilder, hash};
 use ordered::Ordered;
 use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 /// One row's key and value together.
 const ROW_BYTES_MAX: usize = 1 << 20;
@@ -37,7 +38,7 @@ pub(crate) struct State {
     rows: Vec<Option<Row>>,
     free: Vec<u32>,
     ordered: Ordered,
-    /// Timer rows in the order of their times.
+    /// Timer rows in the order of their kinds and times.
     timers: BTreeSet<Bytes>,
     /// Numbers steps from 1, so that a row knows whether this one has touched it.
     step: u64,
@@ -46,6 +47,8 @@ pub(crate) struct State {
     /// Timer rows that this step touched, and whether they were there before.
     timers_before: BTreeMap<Bytes, bool>,
     output: BatchBuilder,
+    /// What goes to side outputs, in the order of the stage's.
+    sides: Vec<BatchBuilder>,
     dead: BatchBuilder,
     /// Roughly what the step's commit takes.
     bytes: usize,
@@ -76,16 +79,18 @@ struct Touched {
 pub(crate) struct Taken {
     pub(crate) changes: Changes,
     pub(crate) output: Option<Bytes>,
+    pub(crate) sides: Vec<Option<Bytes>>,
     pub(crate) dead: Option<Bytes>,
     pub(crate) late: u64,
 }
 
 impl State {
-    pub(crate) fn restored(seed: u64, rows: Vec<(Bytes, Bytes)>) -> Self {
-        let mut state = Self { seed, step: 1, ..Self::default() };
+    pub(crate) fn restored(seed: u64, rows: Vec<(Bytes, Bytes)>, sides: usize) -> Self {
+        let sides = (0..sides).map(|_| BatchBuilder::default()).collect();
+        let mut state = Self { seed, step: 1, sides, ..Self::default() };
         for (key, value) in rows {
             match key.first() {
-                Some(&row::TIMER) => drop(state.timers.insert(key)),
+                Some(&(row::TIMER | row::CLOCK)) => drop(state.timers.insert(key)),
                 Some(&row::ORDERED) => state.ordered.restore(key, value),
                 _ => {
                     let hash = hash::seeded(seed, &key);
@@ -204,6 +209,11 @@ impl State {
         }
     }
 
+    /// One row of those that are found by ranges; their keys say their space themselves.
+    pub(crate) fn ordered(&self, key: &[u8]) -> Option<&Bytes> {
+        self.ordered.get(key)
+    }
+
     pub(crate) fn put_ordered(&mut self, key: Bytes, value: Bytes) -> Result<(), Failure> {
         check_size(&key, &value)?;
         self.take_room(key.len() + value.len() + 32)?;
@@ -231,16 +241,30 @@ impl State {
     }
 
     pub(crate) fn set_timer(&mut self, at_ms: i64, key: &[u8]) -> Result<(), Failure> {
+        self.set_timer_of(row::TIMER, at_ms, key)
+    }
+
+    pub(crate) fn cancel_timer(&mut self, at_ms: i64, key: &[u8]) {
+        self.cancel_timer_of(row::TIMER, at_ms, key);
+    }
+
+    /// A timer of event time (`TIMER`) or of processing time (`CLOCK`).
+    pub(crate) fn set_timer_of(
+        &mut self,
+        space: u8,
+        at_ms: i64,
+        key: &[u8],
+    ) -> Result<(), Failure> {
         if key.len() > ROW_BYTES_MAX {
             return Err(Failure::new(format!("a timer's key has {} bytes", key.len())));
         }
         self.take_room(0)?;
-        self.touch_timer(timer_row(at_ms, key), true);
+        self.touch_timer(timer_row(space, at_ms, key), true);
         Ok(())
     }
 
-    pub(crate) fn cancel_timer(&mut self, at_ms: i64, key: &[u8]) {
-        self.touch_timer(timer_row(at_ms, key), false);
+    pub(crate) fn cancel_timer_of(&mut self, space: u8, at_ms: i64, key: &[u8]) {
+        self.touch_timer(timer_row(space, at_ms, key), false);
     }
 
     fn touch_timer(&mut self, full: Bytes, wanted: bool) {
@@ -255,16 +279,16 @@ impl State {
         !self.timers.is_empty()
     }
 
-    pub(crate) fn has_timer(&self, at_ms: i64, key: &[u8]) -> bool {
-        self.timers.contains(&timer_row(at_ms, key))
+    pub(crate) fn has_timer(&self, space: u8, at_ms: i64, key: &[u8]) -> bool {
+        self.timers.contains(&timer_row(space, at_ms, key))
     }
 
-    /// The earliest timer that is due, as (time, key).
-    pub(crate) fn due(&self, watermark_ms: i64) -> Option<(i64, Bytes)> {
-        let first = self.timers.first()?;
+    /// The earliest timer of a kind, as (time, key).
+    pub(crate) fn next_timer(&self, space: u8) -> Option<(i64, Bytes)> {
+        let first = self.timers.range::<[u8], _>((Bound::Included(&[space][..]), Bound::Unbounded));
+        let first = first.into_iter().next().filter(|full| full.first() == Some(&space))?;
         let time = first.get(1..9)?.try_into().expect("eight bytes");
-        let at_ms = (u64::from_be_bytes(time) ^ SIGN) as i64;
-        (at_ms <= watermark_ms).then(|| (at_ms, first.slice(9..)))
+        Some(((u64::from_be_bytes(time) ^ SIGN) as i64, first.slice(9..)))
     }
 
     pub(crate) fn emit(
@@ -273,13 +297,33 @@ impl State {
         key: Option<&[u8]>,
         value: &[u8],
     ) -> Result<(), Failure> {
+        self.take_event_room(key, value)?;
+        self.output.push(time_ms, key, Some(value), &[]);
+        Ok(())
+    }
+
+    /// As [`Self::emit`], to one of the side outputs.
+    pub(crate) fn emit_aside(
+        &mut self,
+        side: usize,
+        time_ms: i64,
+        key: Option<&[u8]>,
+        value: &[u8],
+        headers: &[(&str, Option<&[u8]>)],
+    ) -> Result<(), Failure> {
+        self.take_event_room(key, value)?;
+        self.bytes +=
+            headers.iter().map(|(n, v)| n.len() + v.map_or(0, <[u8]>::len)).sum::<usize>();
+        self.sides[side].push(time_ms, key, Some(value), headers);
+        Ok(())
+    }
+
+    fn take_event_room(&mut self, key: Option<&[u8]>, value: &[u8]) -> Result<(), Failure> {
         let size = key.map_or(0, <[u8]>::len) + value.len();
         if size > ROW_BYTES_MAX {
             return Err(Failure::new(format!("an event has {size} bytes, {ROW_BYTES_MAX} fit")));
         }
-        self.take_room(size + 16)?;
-        self.output.push(time_ms, key, Some(value), &[]);
-        Ok(())
+        self.take_room(size + 16)
     }
 
     pub(crate) fn bury(
@@ -300,6 +344,7 @@ impl State {
             || !self.timers_before.is_empty()
             || self.ordered.is_touched()
             || self.output.count() + self.dead.count() > 0
+            || self.sides.iter().any(|side| side.count() > 0)
     }
 
     /// Takes the step back: nothing of it happened.
@@ -345,14 +390,17 @@ impl State {
         }
         self.ordered.take(&mut changes);
         let late = self.late;
+        let sides = self.sides.iter_mut().map(|side| built(std::mem::take(side))).collect();
         let (output, dead) = self.reset();
-        Taken { changes: changes.build(), output: built(output), dead: built(dead), late }
+        let (changes, output, dead) = (changes.build(), built(output), built(dead));
+        Taken { changes, output, sides, dead, late }
     }
 
     fn reset(&mut self) -> (BatchBuilder, BatchBuilder) {
         self.step += 1;
         self.bytes = 0;
         self.late = 0;
+        self.sides.iter_mut().for_each(|side| drop(std::mem::take(side)));
         (std::mem::take(&mut self.output), std::mem::take(&mut self.dead))
     }
 }
@@ -372,9 +420,9 @@ fn built(batch: BatchBuilder) -> Option<Bytes> {
 
 const SIGN: u64 = 1 << 63;
 
-fn timer_row(at_ms: i64, key: &[u8]) -> Bytes {
+fn timer_row(space: u8, at_ms: i64, key: &[u8]) -> Bytes {
     let mut full = Vec::with_capacity(9 + key.len());
-    full.push(row::TIMER);
+    full.push(space);
     full.extend_from_slice(&(at_ms as u64 ^ SIGN).to_be_bytes());
     full.extend_from_slice(key);
     full.into()

@@ -11,6 +11,7 @@
 //! committed, and the event is what the next step begins with. After three failures it is a dead letter.
 
 mod restored;
+mod settle;
 mod source;
 mod work;
 
@@ -23,12 +24,12 @@ use crate::exchange::ATTEMPTS_MAX;
 use crate::stage::StageCode;
 use crate::state::State;
 use crate::{Action, Error, Input};
-use model::entry::{Commit, Move};
+use model::entry::row;
 use model::{PartitionId, TaskId};
 use source::{Place, Source};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use work::{Fault, Progress};
+use work::Fault;
 
 /// Positions that only moved are committed after so long, since retention waits for them.
 const HOLD_MS: u64 = 10_000;
@@ -36,6 +37,8 @@ const HOLD_MS: u64 = 10_000;
 const HOLD_EMITTING_MS: u64 = 500;
 /// How often one step is computed again, for different failures, before the task is parked.
 const RERUNS_MAX: usize = 32;
+/// How many rows of an older version a newer one must be able to read before it runs.
+const SAMPLE_ROWS: usize = 1_000;
 /// The wait after a first failure; it doubles.
 const WAIT_MS: u64 = 100;
 
@@ -89,9 +92,10 @@ impl std::fmt::Debug for Task {
 }
 
 impl Task {
-    /// A task as the fold has it. User code is not called before the first step.
+    /// A task as the fold has it. User code is not called before the first step, unless to see whether it can
+    /// read what an older version kept.
     ///
-    /// Fails if a newer version runs than `code` is.
+    /// Fails if a newer version runs than `code` is, or if that is not so.
     pub fn new(
         id: TaskId,
         code: Arc<StageCode>,
@@ -99,8 +103,14 @@ impl Task {
         streams: TaskStreams,
     ) -> Result<Self, Error> {
         assert_eq!(code.sources.len(), streams.sources.len(), "each source has its stream");
+        assert_eq!(code.sides.len(), streams.sides.len(), "each side output has its stream");
         if restored.version > code.version {
             return Err(Error::Version { running: restored.version, held: code.version });
+        }
+        if (1..code.version).contains(&restored.version) {
+            let step = restored.rows.len().div_ceil(SAMPLE_ROWS).max(1);
+            let sample = restored.rows.iter().step_by(step).map(|(key, value)| (key, value));
+            code.check(restored.version, sample)?;
         }
         let mut sources = BTreeMap::new();
         let mut names = BTreeMap::new();
@@ -120,8 +130,13 @@ impl Task {
                 sources.insert(partition, source);
             }
         }
+        let side_of = |stream: &String| code.sides.iter().position(|side| side == stream);
         let turn = Turn {
-            state: State::restored(id.stage.0 as u64, restored.rows),
+            state: State::restored(id.stage.0 as u64, restored.rows, code.sides.len()),
+            clock_ms: i64::MIN,
+            sides: code.sides.clone(),
+            late_side: code.late.as_ref().and_then(side_of),
+            counters: Vec::new(),
             unit: Unit::Start,
             watermark_ms: restored.watermark_ms,
             bucket: id.bucket,
@@ -164,6 +179,21 @@ impl Task {
             Input::Committed { sequence } => self.on_committed(now_ms, sequence, actions),
             Input::Time => self.on_time(now_ms, actions),
         }
+    }
+
+    /// Says what time it is for timers of processing time, ms since 1970. It never goes back.
+    pub fn set_clock(&mut self, clock_ms: i64) {
+        self.turn.clock_ms = self.turn.clock_ms.max(clock_ms);
+    }
+
+    /// When the next timer of processing time is due.
+    pub fn next_clock_ms(&self) -> Option<i64> {
+        self.turn.state.next_timer(row::CLOCK).map(|(at_ms, _)| at_ms)
+    }
+
+    /// What user code has counted since the task was built.
+    pub fn counters(&self) -> &[(&'static str, u64)] {
+        &self.turn.counters
     }
 
     /// Where each source partition is to be asked from.
@@ -269,6 +299,10 @@ impl Task {
     fn on_time(&mut self, now_ms: u64, actions: &mut Vec<Action>) -> Result<(), Error> {
         let hold_ms =
             if self.turn.emits && self.promises_more() { HOLD_EMITTING_MS } else { HOLD_MS };
+        if self.next_clock_ms().is_some_and(|at_ms| at_ms <= self.turn.clock_ms) && !self.is_pending
+        {
+            self.run(now_ms, &[], actions)?;
+        }
         let is_due = self.held_since_ms.is_some_and(|at| now_ms.saturating_sub(at) >= hold_ms);
         if is_due && !self.is_pending {
             self.commit(actions);
@@ -331,79 +365,5 @@ impl Task {
         }
         let wait_ms = WAIT_MS << (attempt - 1);
         (Action::Failed { place, cause, attempt, wait_ms }, false)
-    }
-
-    /// A step went well: it is committed if it changed something, else its positions are held.
-    fn settle(&mut self, now_ms: u64, progress: Progress, actions: &mut Vec<Action>) {
-        for (partition, place) in progress.reached {
-            let source = self.sources.get_mut(&partition).expect("chunks were checked");
-            source.reached = place;
-        }
-        assert!(progress.watermark_ms >= self.watermark_ms, "T3: the watermark never falls");
-        self.watermark_ms = progress.watermark_ms;
-        self.has_more = progress.has_more;
-        self.tally.items += progress.items;
-        self.tally.dead += progress.dead;
-        let (sources, state) = (&self.sources, &self.turn.state);
-        self.tried.retain(|unit, _| match unit {
-            Unit::Start => false,
-            Unit::Event { source, offset } => {
-                sources.get(source).is_some_and(|source| *offset >= source.reached.offset)
-            }
-            Unit::Timer { at_ms, key } => state.has_timer(*at_ms, key),
-        });
-        if self.turn.state.is_touched() {
-            self.commit(actions);
-        } else if self.promises_more()
-            || self.sources.values().any(|source| source.reached != source.committed)
-        {
-            self.held_since_ms.get_or_insert(now_ms);
-        }
-    }
-
-    fn is_idle(&self) -> bool {
-        self.sources.values().all(|source| source.is_idle)
-    }
-
-    /// Whether those who read what it emits would learn something from a commit.
-    fn promises_more(&self) -> bool {
-        self.watermark_ms > self.committed_watermark_ms || self.is_idle() != self.committed_idle
-    }
-
-    /// Hands out everything since the last commit.
-    fn commit(&mut self, actions: &mut Vec<Action>) {
-        let taken = self.turn.state.take();
-        self.tally.late += taken.late;
-        let mut moves = Vec::new();
-        for (partition, source) in &mut self.sources {
-            if source.reached != source.committed {
-                moves.push(Move {
-                    source: *partition,
-                    from: source.committed.offset,
-                    to: source.reached.offset,
-                    watermark_ms: source.reached.watermark_ms,
-                });
-                source.committed = source.reached;
-            }
-        }
-        let to_output = self.streams.output.zip(taken.output);
-        let to_dead = taken.dead.map(|batch| (self.streams.dead, batch));
-        let (emitted, batches) = to_output.into_iter().chain(to_dead).unzip();
-        self.is_pending = true;
-        self.held_since_ms = None;
-        self.committed_watermark_ms = self.watermark_ms;
-        self.committed_idle = self.is_idle();
-        actions.push(Action::Commit(Box::new(Commit {
-            task: self.id,
-            version: self.code.version,
-            term: self.term,
-            sequence: self.sequence,
-            moves,
-            watermark_ms: self.watermark_ms,
-            is_idle: self.committed_idle,
-            changes: taken.changes,
-            emitted,
-            batches,
-        })));
     }
 }

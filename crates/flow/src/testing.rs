@@ -19,6 +19,7 @@
 
 mod dice;
 mod fold;
+mod replace;
 mod schedule;
 mod view;
 
@@ -58,6 +59,8 @@ pub struct TestMesh {
     /// Each peer has its own.
     exchanges: BTreeMap<(usize, StageId, PartitionId), Exchange>,
     turns: u64,
+    /// The last id that was drawn.
+    drawn: u128,
     /// Commits of tasks that died before they heard of them; they may still arrive.
     adrift: Vec<Commit>,
     tally: Tally,
@@ -69,7 +72,14 @@ struct Placed {
     code: Arc<StageCode>,
     sources: Vec<crate::SourceStream>,
     output: Option<StreamId>,
+    sides: Vec<StreamId>,
     dead: StreamId,
+}
+
+impl Placed {
+    fn writes(&self) -> impl Iterator<Item = StreamId> {
+        self.output.into_iter().chain(self.sides.iter().copied()).chain([self.dead])
+    }
 }
 
 /// A task that may be dead at the moment.
@@ -103,6 +113,7 @@ impl TestMesh {
             tasks: BTreeMap::new(),
             exchanges: BTreeMap::new(),
             turns: 0,
+            drawn: 1_000,
             adrift: Vec::new(),
             tally: Tally::default(),
         };
@@ -240,7 +251,7 @@ impl TestMesh {
     }
 
     fn register(&mut self) {
-        let mut drawn = 1_000u128;
+        let mut drawn = self.drawn;
         let registrations = self.pipelines.registrations(&mut || {
             drawn += 1;
             drawn
@@ -249,21 +260,27 @@ impl TestMesh {
             for spec in registration.stages {
                 let code = self.pipelines.stage(&registration.pipeline, &spec.name);
                 let code = code.expect("what is registered is held");
+                let id = self.stage_id(&code).unwrap_or(spec.id);
                 let mut sources = Vec::new();
                 for (name, _, partitions) in &spec.sources {
                     let (stream, partitions) = self.stream_id(name, *partitions);
                     sources.push(crate::SourceStream { stream, partitions });
                 }
                 let output = spec.output.map(|(name, _)| self.stream_id(&name, spec.buckets).0);
+                let mut sides = Vec::new();
+                for (name, _) in &spec.sides {
+                    sides.push(self.stream_id(name, spec.buckets).0);
+                }
                 let dead = self.stream_id(&code.dead(), spec.buckets).0;
                 for bucket in 0..spec.buckets {
                     let running =
                         Running { peer: bucket as usize % schedule::PEERS, ..Running::default() };
-                    self.tasks.insert(TaskId { stage: spec.id, bucket }, running);
+                    self.tasks.entry(TaskId { stage: id, bucket }).or_insert(running);
                 }
-                self.stages.insert(spec.id, Placed { code, sources, output, dead });
+                self.stages.insert(id, Placed { code, sources, output, sides, dead });
             }
         }
+        self.drawn = drawn;
     }
 
     fn append_waiting(&mut self) {
@@ -291,6 +308,7 @@ impl TestMesh {
         let partition = |stream| PartitionId { stream, partition: id.bucket };
         TaskStreams {
             output: placed.output.map(partition),
+            sides: placed.sides.iter().copied().map(partition).collect(),
             dead: partition(placed.dead),
             sources: placed.sources.clone(),
         }

@@ -89,6 +89,8 @@ pub struct Stage {
     pub view: Option<String>,
     /// The stream it emits to, with a partition a bucket.
     pub output: Option<StreamId>,
+    /// Streams that it emits to besides, with a partition a bucket each.
+    pub sides: Vec<StreamId>,
     /// Where events go that it gave up, with a partition a bucket.
     pub dead: Option<StreamId>,
 }
@@ -142,6 +144,8 @@ pub struct StageSpec {
     pub view: Option<(String, String)>,
     /// Name of the output stream and the id to give it.
     pub output: Option<(String, StreamId)>,
+    /// Names of its side outputs and the ids to give them.
+    pub sides: Vec<(String, StreamId)>,
     /// Id to give the dead-letter stream `<pipeline>.<stage>.dead`.
     pub dead: StreamId,
 }

@@ -108,6 +108,10 @@ pub mod row {
     pub const TIMER: u8 = 2;
     /// State that is found by ranges of its keys: buffers of joins, lists and maps.
     pub const ORDERED: u8 = 3;
+    /// Values that a processor declared, by key and name.
+    pub const VALUE: u8 = 4;
+    /// Timers of processing time, as [`TIMER`]s are.
+    pub const CLOCK: u8 = 5;
 }
 
 const KIND_APPEND: u8 = 1;

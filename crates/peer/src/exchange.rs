@@ -14,7 +14,7 @@ use crate::router::Router;
 use dashmap::DashMap;
 use flow::{Chunk, Exchange, Miss, Pipelines, StageCode};
 use model::hash::shard_of;
-use model::{PartitionId, ShardId, TaskId};
+use model::{Catalogue, PartitionId, ShardId, StageId, StreamId, TaskId};
 use net::Lane;
 use puller::Puller;
 use std::collections::BTreeMap;
@@ -109,7 +109,7 @@ impl Exchanges {
     /// The chunk, with what the stage that writes the source promises.
     fn chunk(&self, wants: &Wants, source: PartitionId, at: i64) -> Result<Chunk, String> {
         let board = &self.router.board;
-        let writer = board.catalogue().streams.get(&source.stream).and_then(|s| s.written_by);
+        let writer = writer_of(&board.catalogue(), source.stream);
         let writer = writer.map(|stage| TaskId { stage, bucket: source.partition });
         // Before the mark, which moves first: what is promised holds from that mark on.
         let promise = writer.map(|task| board.promise(task).unwrap_or((i64::MIN, false)));
@@ -262,4 +262,11 @@ impl Exchanges {
 
 fn lock(exchange: &Mutex<Exchange>) -> MutexGuard<'_, Exchange> {
     exchange.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The stage whose results a stream holds; side outputs and dead letters are not in the order of its watermark.
+fn writer_of(catalogue: &Catalogue, stream: StreamId) -> Option<StageId> {
+    let stage = catalogue.streams.get(&stream)?.written_by?;
+    let (_, of) = catalogue.stage(stage)?;
+    (of.output == Some(stream)).then_some(stage)
 }

@@ -157,6 +157,7 @@ impl State {
         let work = move || -> Result<Turned, String> {
             let mut actions = Vec::new();
             let now_ms = start.elapsed().as_millis() as u64;
+            task.set_clock(crate::wall_ms() as i64);
             if let Some(sequence) = committed {
                 let input = Input::Committed { sequence };
                 task.step(now_ms, input, &mut actions).map_err(text)?;

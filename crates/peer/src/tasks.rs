@@ -261,6 +261,7 @@ fn streams_of(
     };
     Some(TaskStreams {
         output: stage.output.map(partition),
+        sides: stage.sides.iter().copied().map(partition).collect(),
         dead: partition(stage.dead?),
         sources: code.sources.iter().map(source).collect::<Option<_>>()?,
     })

@@ -23,9 +23,9 @@ pub mod prelude;
 
 pub use flow::testing::TestMesh;
 pub use flow::{
-    Carried, Context, Event, Failure, Flow, Global, Hopping, Join, Keyed, Number, Pipeline,
-    Pipelines as Mesh, Processor, Session, Stage, Table, ToKey, Tumbling, Windowed, Windows,
-    Within,
+    Carried, Context, Declared, Event, Failure, Flow, Global, Hopping, Join, Keyed, List, Map,
+    Number, Old, Pipeline, Pipelines as Mesh, Processor, Session, Stage, Table, ToKey, Tumbling,
+    Value, Windowed, Windows, Within,
 };
 pub use model::Problem;
 

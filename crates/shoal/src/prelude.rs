@@ -1,6 +1,7 @@
 //! What a user's program names most: `use shoal::prelude::*`.
 
 pub use crate::{
-    Carried, Context, Event, Failure, Flow, Global, Hopping, Join, Keyed, Mesh, Number, Pipeline,
-    Processor, Session, Stage, Table, TestMesh, ToKey, Tumbling, Windowed, Windows, Within,
+    Carried, Context, Declared, Event, Failure, Flow, Global, Hopping, Join, Keyed, List, Map,
+    Mesh, Number, Old, Pipeline, Processor, Session, Stage, Table, TestMesh, ToKey, Tumbling,
+    Value, Windowed, Windows, Within,
 };

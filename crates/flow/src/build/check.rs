@@ -22,7 +22,7 @@ impl Pipelines {
                 if let Some(view) = stage.view.as_ref().filter(|view| !views.insert(*view)) {
                     return Err(refused(format!("view {view:?} is written by two stages")));
                 }
-                if let Some(to) = stage.output.as_ref().filter(|to| !outputs.insert(*to)) {
+                if let Some(to) = stage.writes().find(|to| !outputs.insert(to.to_string())) {
                     return Err(refused(format!("stream {to:?} is written by two stages")));
                 }
             }
@@ -66,6 +66,7 @@ impl StageDraft {
         let dead = format!("{}.{}.dead", of.name, self.name);
         let sources = self.sources.iter().map(|source| &source.stream);
         let names = [&self.name, &dead].into_iter().chain(&self.view).chain(&self.output);
+        let names = names.chain(&self.sides);
         for named in names.chain(sources) {
             name::check(named).map_err(|error| at(&format!("{named:?}: {error}")))?;
         }
@@ -87,12 +88,12 @@ impl StageDraft {
 /// Whether a stage's output comes back to one of its sources.
 fn is_in_cycle(pipelines: &[Draft], stage: &StageDraft) -> bool {
     let stages = || pipelines.iter().flat_map(|draft| &draft.stages);
-    let mut caused: BTreeSet<&str> = stage.output.as_deref().into_iter().collect();
+    let mut caused: BTreeSet<&str> = stage.writes().collect();
     loop {
         let before = caused.len();
         for other in stages() {
             if other.sources.iter().any(|source| caused.contains(source.stream.as_str())) {
-                caused.extend(other.output.as_deref());
+                caused.extend(other.writes());
             }
         }
         if caused.len() == before {

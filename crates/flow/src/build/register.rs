@@ -10,14 +10,14 @@ impl Pipelines {
     pub fn registrations(&self, draw: &mut dyn FnMut() -> u128) -> Vec<Registration> {
         let pipelines = self.registry.lock();
         let drafts = in_order(pipelines.iter().collect(), |draft, stream| {
-            draft.stages.iter().any(|stage| stage.output.as_deref() == Some(stream))
+            draft.stages.iter().any(|stage| stage.writes().any(|to| to == stream))
         });
         let registration = |draft: &Draft| Registration {
             pipeline: draft.name.clone(),
             version: draft.version,
             fingerprint: draft.fingerprint(),
             stages: in_order(draft.stages.iter().collect(), |stage: &StageDraft, stream| {
-                stage.output.as_deref() == Some(stream)
+                stage.writes().any(|to| to == stream)
             })
             .into_iter()
             .map(|stage| spec(&pipelines, stage, draw))
@@ -40,6 +40,7 @@ fn spec(pipelines: &[Draft], stage: &StageDraft, draw: &mut dyn FnMut() -> u128)
         sources,
         view: stage.view.clone().map(|name| (name, stage.format.clone())),
         output: stage.output.clone().map(|name| (name, StreamId(draw()))),
+        sides: stage.sides.iter().map(|name| (name.clone(), StreamId(draw()))).collect(),
         dead: StreamId(draw()),
     }
 }

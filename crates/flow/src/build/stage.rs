@@ -34,6 +34,8 @@ impl Table {
             format: format.to_owned(),
             view: None,
             output: None,
+            sides: Vec::new(),
+            late: None,
             core,
             streams_only: false,
             fault: None,
@@ -68,6 +70,19 @@ impl Table {
     /// A running aggregate emits each key it changed, once a commit; a windowed one each window when it closes.
     pub fn to(self, stream: &str) -> Stage {
         self.stage(stream).to(stream)
+    }
+
+    /// A side output: a stream that the stage makes and a processor writes by `ctx.emit_to`.
+    pub fn side(mut self, stream: &str) -> Self {
+        self.draft.sides.push(stream.to_owned());
+        self
+    }
+
+    /// What comes too late goes into this stream, which the stage makes, and not to its dead letters. Headers say
+    /// from where it came.
+    pub fn late_to(mut self, stream: &str) -> Self {
+        self.draft.late = Some(stream.to_owned());
+        self.side(stream)
     }
 
     /// Enters the stage under a name of its own: its dead letters are in `<pipeline>.<name>.dead`.

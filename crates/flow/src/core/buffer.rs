@@ -20,6 +20,12 @@ pub(super) fn prefix(key: &[u8], side: u8) -> Vec<u8> {
     out
 }
 
+/// The side that a row's key says.
+pub(super) fn side_of(row_key: &[u8]) -> Option<u8> {
+    let (size, rest) = row_key.get(1..)?.split_first_chunk::<4>()?;
+    rest.get(u32::from_be_bytes(*size) as usize).copied()
+}
+
 /// What all rows of that time begin with.
 pub(super) fn time_key(prefix: &[u8], time_ms: i64) -> Vec<u8> {
     let mut out = Vec::with_capacity(prefix.len() + 40);

@@ -15,12 +15,7 @@ pub(crate) struct Deduping {
 impl Deduping {
     /// The times of the key's values that were passed on and are not forgotten.
     fn passed(turn: &mut Turn, key: &[u8]) -> Result<Vec<i64>, Failure> {
-        let Some(bytes) = turn.state.get(row::STATE, key) else { return Ok(Vec::new()) };
-        let (times, rest) = bytes.as_chunks::<8>();
-        if !rest.is_empty() {
-            return Err(Failure::new("a kept time has eight bytes"));
-        }
-        Ok(times.iter().map(|time| i64::from_le_bytes(*time)).collect())
+        turn.state.get(row::STATE, key).map_or(Ok(Vec::new()), times_of)
     }
 
     fn keep(turn: &mut Turn, key: &[u8], times: &[i64]) -> Result<(), Failure> {
@@ -60,7 +55,22 @@ impl Core for Deduping {
         Self::keep(turn, key, &passed)
     }
 
+    fn check(&self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
+        match key.first() {
+            Some(&row::STATE) => times_of(value).map(drop),
+            _ => Ok(()),
+        }
+    }
+
     fn show(&self, value: &[u8]) -> Bytes {
         Bytes::copy_from_slice(value)
     }
+}
+
+fn times_of(bytes: &[u8]) -> Result<Vec<i64>, Failure> {
+    let (times, rest) = bytes.as_chunks::<8>();
+    if !rest.is_empty() {
+        return Err(Failure::new("a kept time has eight bytes"));
+    }
+    Ok(times.iter().map(|time| i64::from_le_bytes(*time)).collect())
 }

@@ -21,6 +21,10 @@ impl Core for Forward {
         Ok(())
     }
 
+    fn check(&self, _key: &[u8], _value: &[u8]) -> Result<(), Failure> {
+        Ok(())
+    }
+
     fn show(&self, value: &[u8]) -> Bytes {
         Bytes::copy_from_slice(value)
     }

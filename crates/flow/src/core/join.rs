@@ -6,13 +6,14 @@
 //! J3 A left value that met nobody is emitted alone, where that is asked for, once nobody can meet it any more.
 //! J4 A value that comes after the watermark has passed its time by more than is allowed is buried as `late`.
 
-use super::buffer::{LEFT, RIGHT, Row, prefix, time_key};
+use super::buffer::{LEFT, RIGHT, Row, prefix, side_of, time_key};
 use super::process::shown;
 use super::window::bury_late;
 use super::{Core, Turn};
 use crate::carry::{Failure, show, unpack};
 use crate::chunk::Item;
 use bytes::Bytes;
+use model::entry::row;
 use serde::{Serialize, de::DeserializeOwned};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -164,6 +165,10 @@ where
     fn show(&self, value: &[u8]) -> Bytes {
         show_side::<L, R>(value)
     }
+
+    fn check(&self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
+        check_row::<L, R>(key, value)
+    }
 }
 
 impl<L: DeserializeOwned, R> Joining<L, R> {
@@ -176,6 +181,22 @@ impl<L: DeserializeOwned, R> Joining<L, R> {
     ) -> Result<(), Failure> {
         let alone = (self.pairing)(&unpack(value)?, None)?;
         turn.state.emit(time_ms, Some(key), &alone)
+    }
+}
+
+/// Whether a value that waits can be read.
+fn check_row<L: DeserializeOwned, R: DeserializeOwned>(
+    key: &[u8],
+    value: &[u8],
+) -> Result<(), Failure> {
+    let value = match key.first() {
+        Some(&row::ORDERED) => Row::read(value)?.value,
+        _ => return Ok(()),
+    };
+    match side_of(key) {
+        Some(LEFT) => unpack::<L>(value).map(drop),
+        Some(RIGHT) => unpack::<R>(value).map(drop),
+        _ => Err(Failure::new("a row of a join says no side")),
     }
 }
 
@@ -287,5 +308,9 @@ where
 
     fn show(&self, value: &[u8]) -> Bytes {
         show_side::<L, R>(value)
+    }
+
+    fn check(&self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
+        check_row::<L, R>(key, value)
     }
 }

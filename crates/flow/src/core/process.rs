@@ -1,10 +1,12 @@
 //! A user's processor as a stage.
 
-use super::{Core, Turn};
+use super::{Core, EXPIRY, OWN, Turn};
 use crate::carry::{Failure, show, unpack};
 use crate::chunk::Item;
 use crate::context::{Context, Processor};
+use crate::declared;
 use bytes::Bytes;
+use model::entry::row;
 use serde::{Serialize, de::DeserializeOwned};
 use std::marker::PhantomData;
 
@@ -35,7 +37,17 @@ where
     }
 
     fn timer(&mut self, at_ms: i64, key: &[u8], turn: &mut Turn) -> Result<(), Failure> {
-        self.processor.on_timer(at_ms, &mut Context::new(turn, key, at_ms))
+        match key.split_first() {
+            Some((&OWN, key)) => {
+                self.processor.on_timer(at_ms, &mut Context::new(turn, key, at_ms))
+            }
+            Some((&EXPIRY, row_key)) => declared::expire(at_ms, row_key, turn),
+            _ => Err(Failure::new("a timer is malformed")),
+        }
+    }
+
+    fn clock(&mut self, at_ms: i64, key: &[u8], turn: &mut Turn) -> Result<(), Failure> {
+        self.processor.on_clock(at_ms, &mut Context::new(turn, key, at_ms))
     }
 
     fn close(&mut self) {
@@ -44,6 +56,22 @@ where
 
     fn show(&self, value: &[u8]) -> Bytes {
         shown::<T>(value)
+    }
+
+    fn check(&self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
+        let name = match key.first() {
+            Some(&(row::VALUE | row::ORDERED)) => declared::name_of(key),
+            // What a processor writes by `row` and `state` is of the type that it asks for.
+            _ => return Ok(()),
+        };
+        let (name, _) = name.ok_or(Failure::new("a kept row says no name"))?;
+        let states = self.processor.states();
+        let Some(of) = states.iter().find(|of| of.name() == name) else {
+            return Err(Failure::new(format!(
+                "{name:?} is kept, and this version declares no such"
+            )));
+        };
+        of.check(value)
     }
 }
 

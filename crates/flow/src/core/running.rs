@@ -135,4 +135,11 @@ impl<K: Kept> Core for Running<K> {
     fn show(&self, value: &[u8]) -> Bytes {
         self.kept.show(value)
     }
+
+    fn check(&self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
+        match key.first() {
+            Some(&space) if space == Self::space() => self.kept.load(value).map(drop),
+            _ => Ok(()),
+        }
+    }
 }

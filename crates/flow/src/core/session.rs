@@ -229,4 +229,12 @@ impl<K: Kept> Core for Sessioning<K> {
     fn show(&self, value: &[u8]) -> Bytes {
         self.kept.show(value)
     }
+
+    fn check(&self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
+        if key.first() != Some(&row::STATE) {
+            return Ok(());
+        }
+        let spans: Vec<KeptSpan> = unpack(value)?;
+        spans.iter().try_for_each(|span| self.timing.load(&*self.kept, &span.2).map(drop))
+    }
 }

@@ -137,12 +137,18 @@ impl<K: Kept> Core for Windowing<K> {
     fn show(&self, value: &[u8]) -> Bytes {
         self.kept.show(value)
     }
+
+    fn check(&self, key: &[u8], value: &[u8]) -> Result<(), Failure> {
+        match key.first() {
+            Some(&space) if space == self.space() => self.timing.load(&*self.kept, value).map(drop),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What comes too late for its window is not lost silently.
 pub(super) fn bury_late(item: &Item<'_>, shown: &[u8], turn: &mut Turn) -> Result<(), Failure> {
-    turn.state.late += 1;
     let letter =
         Letter { time_ms: item.time_ms, key: item.key, value: shown, cause: "late", attempt: 1 };
-    turn.bury(&letter)
+    turn.late(&letter)
 }

@@ -18,6 +18,10 @@ impl Ordered {
         self.rows.insert(key, value);
     }
 
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Bytes> {
+        self.rows.get(key)
+    }
+
     pub(super) fn set(&mut self, key: Bytes, value: Option<Bytes>) {
         let before = match value {
             Some(value) => self.rows.insert(key.clone(), value),

@@ -36,6 +36,8 @@ impl Default for Restored {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskStreams {
     pub output: Option<PartitionId>,
+    /// In the order of [`StageCode::sides`].
+    pub sides: Vec<PartitionId>,
     pub dead: PartitionId,
     /// In the order of [`StageCode::sources`].
     pub sources: Vec<SourceStream>,

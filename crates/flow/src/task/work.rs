@@ -8,6 +8,7 @@ use crate::core::{Letter, Unit};
 use crate::exchange::ATTEMPTS_MAX;
 use crate::state::{COMMIT_BYTES_MAX, STEP_BYTES};
 use model::PartitionId;
+use model::entry::row;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How far an attempt came.
@@ -116,7 +117,11 @@ impl Task {
         self.core.as_mut().expect("it was opened").flush(&mut self.turn)?;
         if is_whole {
             progress.watermark_ms = self.watermark(&progress.reached);
-            self.timers(stop, units_max, units, &mut progress)?;
+            self.turn.watermark_ms = progress.watermark_ms;
+            progress.has_more = false;
+            for space in [row::TIMER, row::CLOCK] {
+                self.timers(space, stop, units_max, units, &mut progress)?;
+            }
         }
         Ok(progress)
     }
@@ -227,40 +232,59 @@ impl Task {
         least.unwrap_or(most).max(self.watermark_ms)
     }
 
+    /// Fires the timers of one kind up to a time.
     fn timers(
         &mut self,
+        space: u8,
         stop: Option<&Unit>,
         units_max: usize,
         units: &mut usize,
         progress: &mut Progress,
     ) -> Result<(), Failure> {
-        progress.has_more = false;
-        self.turn.watermark_ms = progress.watermark_ms;
-        while let Some((at_ms, key)) = self.turn.state.due(progress.watermark_ms) {
+        let upto_ms = if space == row::CLOCK { self.turn.clock_ms } else { progress.watermark_ms };
+        while let Some((at_ms, key)) = self.turn.state.next_timer(space) {
+            if at_ms > upto_ms {
+                break;
+            }
             let is_full = *units >= units_max || self.turn.state.bytes() >= STEP_BYTES;
-            self.turn.unit = Unit::Timer { at_ms, key: key.clone() };
+            self.turn.unit = Unit::Timer { space, at_ms, key: key.clone() };
             let is_stopped = stop == Some(&self.turn.unit);
             if is_stopped || (is_full && *units > 0) {
-                // T5: whoever reads what this task emits takes its watermark as a promise.
-                progress.watermark_ms = self.watermark_ms.max(at_ms.saturating_sub(1));
-                progress.has_more = !is_stopped;
+                if space == row::TIMER {
+                    // T5: whoever reads what this task emits takes its watermark as a promise.
+                    let fired_ms = at_ms.saturating_sub(1);
+                    progress.watermark_ms = self.watermark_ms.max(fired_ms);
+                }
+                progress.has_more |= !is_stopped;
                 return Ok(());
             }
             *units += 1;
-            self.turn.state.cancel_timer(at_ms, &key);
-            let given_up = self.tried.get(&self.turn.unit);
-            let given_up = given_up.filter(|tried| tried.attempts >= ATTEMPTS_MAX);
-            if let Some(cause) = given_up.map(|tried| tried.cause.clone()) {
-                let attempt = ATTEMPTS_MAX;
-                let letter =
-                    Letter { time_ms: at_ms, key: &key, value: &[], cause: &cause, attempt };
-                self.turn.bury(&letter)?;
-                progress.dead += 1;
-                continue;
+            self.turn.state.cancel_timer_of(space, at_ms, &key);
+            if !self.bury_timer(at_ms, &key, progress)? {
+                let core = self.core.as_mut().expect("it was opened");
+                match space {
+                    row::CLOCK => core.clock(at_ms, &key, &mut self.turn)?,
+                    _ => core.timer(at_ms, &key, &mut self.turn)?,
+                }
             }
-            let core = self.core.as_mut().expect("it was opened");
-            core.timer(at_ms, &key, &mut self.turn)?;
         }
         Ok(())
+    }
+
+    /// Buries the timer at hand if it has failed often enough.
+    fn bury_timer(
+        &mut self,
+        at_ms: i64,
+        key: &[u8],
+        progress: &mut Progress,
+    ) -> Result<bool, Failure> {
+        let given_up = self.tried.get(&self.turn.unit);
+        let given_up = given_up.filter(|tried| tried.attempts >= ATTEMPTS_MAX);
+        let Some(cause) = given_up.map(|tried| tried.cause.clone()) else { return Ok(false) };
+        let attempt = ATTEMPTS_MAX;
+        let letter = Letter { time_ms: at_ms, key, value: &[], cause: &cause, attempt };
+        self.turn.bury(&letter)?;
+        progress.dead += 1;
+        Ok(true)
     }
 }

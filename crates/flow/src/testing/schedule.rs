@@ -86,7 +86,9 @@ impl TestMesh {
         let at_end = is_full && chunks.iter().all(|c| c.to == self.fold.next_offset(c.source));
         let mut actions = Vec::new();
         let now_ms = self.now_ms.unsigned_abs();
+        let clock_ms = self.now_ms;
         let task = self.running(id).task.as_mut().expect("it was just built");
+        task.set_clock(clock_ms);
         match task.step(now_ms, Input::Chunks(chunks), &mut actions) {
             Ok(()) => self.running(id).parked = 0,
             Err(Error::Parked { stage, cause }) => {
@@ -208,9 +210,8 @@ impl TestMesh {
     fn apply(&mut self, commit: &Commit) -> Option<u64> {
         let sequence = self.fold.apply(commit)?;
         self.running(commit.task).is_quiet = false;
-        let output = self.stages[&commit.task.stage].output;
-        let emitted = commit.emitted.iter().map(|partition| partition.stream);
-        for stream in emitted.chain(output) {
+        let written: Vec<StreamId> = self.stages[&commit.task.stage].writes().collect();
+        for stream in written {
             // Whoever reads it has something to do; so have, harmlessly, its stage's other tasks.
             let reads =
                 |id: &TaskId| self.stages[&id.stage].sources.iter().any(|of| of.stream == stream);

@@ -45,7 +45,12 @@ fn task_of(code: &Arc<StageCode>, restored: Restored) -> Result<Task, Error> {
     let id = TaskId { stage: StageId(1), bucket: 0 };
     let sources = vec![SourceStream { stream: SOURCE.stream, partitions: 1 }];
     let output = code.output.as_ref().map(|_| PartitionId { stream: StreamId(8), partition: 0 });
-    Task::new(id, Arc::clone(code), restored, TaskStreams { output, dead: DEAD, sources })
+    Task::new(
+        id,
+        Arc::clone(code),
+        restored,
+        TaskStreams { output, sides: Vec::new(), dead: DEAD, sources },
+    )
 }
 
 fn chunk_of(code: &Arc<StageCode>, from: i64, batches: &[Batch]) -> Chunk {

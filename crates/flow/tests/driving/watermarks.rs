@@ -101,7 +101,7 @@ fn a_source_that_a_stage_writes_is_idle_when_that_stage_is() {
     let code = closing(2);
     let sources = vec![SourceStream { stream: SOURCE.stream, partitions: 2 }];
     let output = Some(PartitionId { stream: StreamId(8), partition: 0 });
-    let streams = TaskStreams { output, dead: DEAD, sources };
+    let streams = TaskStreams { output, sides: Vec::new(), dead: DEAD, sources };
     let id = TaskId { stage: StageId(1), bucket: 0 };
     let cases = [(Activity::Active, 7), (Activity::Idle, 100), (Activity::Unsaid, 100)];
     for (activity, watermark_ms) in cases {

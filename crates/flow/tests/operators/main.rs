@@ -3,6 +3,8 @@
 
 mod aggregates;
 mod joins;
+mod processors;
+mod versions;
 mod windows;
 
 use flow::testing::TestMesh;

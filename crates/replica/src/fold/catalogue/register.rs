@@ -125,7 +125,7 @@ impl<'a> Names<'a> {
         }
         let id = known.map_or(spec.id, |stage| stage.id);
         let dead = (dead_name(it, spec), spec.dead);
-        for (name, drawn) in spec.output.iter().chain([&dead]) {
+        for (name, drawn) in spec.output.iter().chain(&spec.sides).chain([&dead]) {
             self.stream(name, *drawn)?;
             let there = self.catalogue.stream(name);
             if there.is_some_and(|stream| stream.written_by != Some(id)) {
@@ -179,6 +179,10 @@ fn install(catalogue: &mut Catalogue, it: Registration) {
         let output = spec.output.as_ref();
         let output =
             output.map(|(name, drawn)| written(catalogue, name, *drawn, *id, spec.buckets));
+        let sides = spec.sides.iter();
+        let sides = sides
+            .map(|(name, drawn)| written(catalogue, name, *drawn, *id, spec.buckets))
+            .collect();
         let dead = written(catalogue, &dead_name(&it, spec), spec.dead, *id, spec.buckets);
         if let Some((name, format)) = &spec.view {
             let view = View {
@@ -197,6 +201,7 @@ fn install(catalogue: &mut Catalogue, it: Registration) {
             sources: Vec::new(),
             view: spec.view.as_ref().map(|(name, _)| name.clone()),
             output,
+            sides,
             dead: Some(dead),
         });
     }

@@ -64,6 +64,7 @@ fn registration(version: u32, fingerprint: u64) -> Registration {
         sources: vec![("words".into(), StreamId(50), 16)],
         view: Some(("counts".into(), "u64".into())),
         output: Some(("totals".into(), StreamId(u128::from(version) * 100 + 1))),
+        sides: Vec::new(),
         dead: StreamId(u128::from(version) * 100 + 2),
     };
     Registration { pipeline: "wc".into(), version, fingerprint, stages: vec![stage] }
