@@ -9,16 +9,22 @@
 //! that follow it; what can be answered without asking anybody comes as [`Ask::Answered`]. Never
 //! guesses what a client meant.
 
+mod alter_settings;
 mod commit_offsets;
 mod committed_offsets;
 mod create_streams;
 mod delete_groups;
+mod delete_streams;
 mod describe_groups;
+mod describe_mesh;
+mod describe_settings;
+mod epochs;
 mod error;
 mod events;
 mod fetch;
 mod find_coordinator;
 mod frame;
+mod grow_streams;
 mod heartbeat;
 mod init_producer;
 mod join_group;
@@ -27,24 +33,35 @@ mod list_groups;
 mod list_offsets;
 mod metadata;
 mod produce;
+mod resource;
+pub mod settings;
 mod sync_group;
+mod trim_streams;
 pub mod versions;
 mod wire;
 
+pub use alter_settings::{AlterSettings, Altered};
 pub use commit_offsets::{CommitOffsets, CommitPart, CommittedPart};
 pub use committed_offsets::{CommittedOffsets, GroupOffsets, OffsetOf, Parts, WantedOffsets};
 pub use create_streams::{CreateStreams, Created, CreatedStream, NewStream, StreamSpec};
 pub use delete_groups::DeletedGroup;
+pub use delete_streams::DeletedStream;
 pub use describe_groups::DescribedGroup;
+pub use describe_mesh::{DescribeMesh, DescribedMesh};
+pub use describe_settings::{SettingsOf, WantedSettings};
+pub use epochs::{EpochEnd, EpochPart};
 pub use error::{KafkaError, Refused};
 pub use fetch::{Fetch, FetchPart, FetchReply, Fetched, FetchedPart};
 pub use find_coordinator::{Coordinates, Coordinator, FindCoordinator};
 pub use frame::{FRAME_BYTES_MAX, Reject, frame_size};
+pub use grow_streams::{GrowStreams, Grown, Growth};
 pub use init_producer::InitProducer;
 pub use list_groups::ListedGroup;
 pub use list_offsets::{Found, FoundPart, ListOffsets, OffsetPart, Place};
 pub use metadata::{Metadata, MetadataPart, MetadataPeer, MetadataReply, MetadataStream, Wanted};
 pub use produce::{Appended, Produce, ProducePart, ProducedPart};
+pub use resource::Resource;
+pub use trim_streams::{TrimPart, TrimmedPart};
 pub use wire::{Flaw, ITEMS_MAX};
 
 use bytes::Bytes;
@@ -95,6 +112,13 @@ pub enum Ask {
     /// The groups in one of these states, or all if there is none.
     ListGroups(Vec<String>),
     DeleteGroups(Vec<String>),
+    DeleteStreams(Vec<Wanted>),
+    GrowStreams(GrowStreams),
+    TrimStreams(Vec<TrimPart>),
+    DescribeSettings(Vec<WantedSettings>),
+    AlterSettings(AlterSettings),
+    DescribeMesh(DescribeMesh),
+    Epochs(Vec<EpochPart>),
     /// The door knows the answer itself; pass it to [`encode`].
     Answered(Reply),
 }
@@ -117,6 +141,13 @@ pub enum Reply {
     DescribeGroups(Vec<DescribedGroup>),
     ListGroups(Result<Vec<ListedGroup>, KafkaError>),
     DeleteGroups(Vec<DeletedGroup>),
+    DeleteStreams(Vec<DeletedStream>),
+    GrowStreams(Vec<Grown>),
+    TrimStreams(Vec<TrimmedPart>),
+    DescribeSettings(Vec<SettingsOf>),
+    AlterSettings(Vec<Altered>),
+    DescribeMesh(Result<DescribedMesh, KafkaError>),
+    Epochs(Vec<EpochEnd>),
 }
 
 impl Ask {
@@ -131,6 +162,22 @@ impl Ask {
             Self::Fetch(ask) => Reply::Fetch(ask.refuse(error)),
             Self::ListOffsets(ask) => Reply::ListOffsets(ask.refuse(error)),
             Self::CreateStreams(ask) => Reply::CreateStreams(ask.refuse(error)),
+            Self::DeleteStreams(all) => {
+                let refuse = |it: Wanted| it.deleted(Err(error.into()));
+                Reply::DeleteStreams(all.into_iter().map(refuse).collect())
+            }
+            Self::GrowStreams(ask) => Reply::GrowStreams(ask.refuse(error)),
+            Self::TrimStreams(parts) => {
+                Reply::TrimStreams(parts.into_iter().map(|it| it.refuse(error)).collect())
+            }
+            Self::DescribeSettings(all) => {
+                Reply::DescribeSettings(all.into_iter().map(|it| it.refuse(error)).collect())
+            }
+            Self::AlterSettings(ask) => Reply::AlterSettings(ask.refuse(error)),
+            Self::DescribeMesh(_) => Reply::DescribeMesh(Err(error)),
+            Self::Epochs(parts) => {
+                Reply::Epochs(parts.into_iter().map(|it| it.refuse(error)).collect())
+            }
             Self::Answered(reply) => reply,
             coordinated => coordinated.refuse_coordinated(error),
         }
@@ -202,6 +249,15 @@ fn body(reader: &mut Reader, offer: &versions::Offer, head: &mut Head) -> Result
         versions::FETCH => fetch::decode(reader, version)?,
         versions::LIST_OFFSETS => Ask::ListOffsets(list_offsets::decode(reader, version)?),
         versions::CREATE_STREAMS => Ask::CreateStreams(create_streams::decode(reader, version)?),
+        versions::DELETE_STREAMS => Ask::DeleteStreams(delete_streams::decode(reader, version)?),
+        versions::GROW_STREAMS => Ask::GrowStreams(grow_streams::decode(reader)?),
+        versions::TRIM_STREAMS => Ask::TrimStreams(trim_streams::decode(reader)?),
+        versions::DESCRIBE_SETTINGS => {
+            Ask::DescribeSettings(describe_settings::decode(reader, version)?)
+        }
+        versions::ALTER_SETTINGS => Ask::AlterSettings(alter_settings::decode(reader)?),
+        versions::DESCRIBE_MESH => Ask::DescribeMesh(describe_mesh::decode(reader, version)?),
+        versions::EPOCHS => Ask::Epochs(epochs::decode(reader, version)?),
         _ => coordinated(reader, head)?,
     })
 }
@@ -256,9 +312,33 @@ pub fn encode(head: &Head, reply: Reply) -> Option<Bytes> {
         (versions::CREATE_STREAMS, Reply::CreateStreams(streams)) => {
             create_streams::encode(&mut writer, version, streams)
         }
-        _ => encode_coordinated(&mut writer, head, &reply),
+        _ => encode_more(&mut writer, head, &reply),
     }
     Some(writer.finish())
+}
+
+fn encode_more(writer: &mut Writer, head: &Head, reply: &Reply) {
+    let version = head.version;
+    match (head.api, reply) {
+        (versions::DELETE_STREAMS, Reply::DeleteStreams(streams)) => {
+            delete_streams::encode(writer, version, streams)
+        }
+        (versions::GROW_STREAMS, Reply::GrowStreams(streams)) => {
+            grow_streams::encode(writer, streams)
+        }
+        (versions::TRIM_STREAMS, Reply::TrimStreams(parts)) => trim_streams::encode(writer, parts),
+        (versions::DESCRIBE_SETTINGS, Reply::DescribeSettings(all)) => {
+            describe_settings::encode(writer, version, all)
+        }
+        (versions::ALTER_SETTINGS, Reply::AlterSettings(all)) => {
+            alter_settings::encode(writer, all)
+        }
+        (versions::DESCRIBE_MESH, Reply::DescribeMesh(reply)) => {
+            describe_mesh::encode(writer, version, reply)
+        }
+        (versions::EPOCHS, Reply::Epochs(parts)) => epochs::encode(writer, parts),
+        _ => encode_coordinated(writer, head, reply),
+    }
 }
 
 fn encode_coordinated(writer: &mut Writer, head: &Head, reply: &Reply) {

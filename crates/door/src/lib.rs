@@ -10,5 +10,7 @@ pub mod kafka;
 
 /// The largest batch a client may append; Kafka's own default of `max.message.bytes`.
 pub const BATCH_BYTES_MAX: usize = 1_048_588;
+/// The largest batch that a stream can be set to take; an entry must hold it.
+pub const BATCH_BYTES_LIMIT: usize = 7 << 20;
 /// Partitions of one stream; each costs every peer some memory for ever.
 pub const PARTITIONS_MAX: u32 = 4_096;

@@ -2,6 +2,7 @@
 //! change means when it is applied is decided in `replica`.
 
 use crate::id::{Epoch, MeshId, PeerId, StageId, StreamId};
+use crate::settings::Settings;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -64,6 +65,7 @@ pub struct Stream {
     pub placement: u128,
     /// The stage that writes it; clients may not.
     pub written_by: Option<StageId>,
+    pub settings: Settings,
 }
 
 /// A running pipeline.
@@ -116,7 +118,13 @@ pub enum Change {
     /// Takes a peer out of the roster for good.
     Remove { peer: PeerId },
     /// Makes a stream; `id` is drawn by the proposer.
-    CreateStream { id: StreamId, name: String, partitions: u32 },
+    CreateStream { id: StreamId, name: String, partitions: u32, settings: Settings },
+    /// Sets a stream that is set as the proposer saw it.
+    Configure { stream: StreamId, from: Settings, to: Settings },
+    /// Adds partitions to a stream that no pipeline uses.
+    Grow { stream: StreamId, partitions: u32 },
+    /// Forgets a stream that no pipeline uses.
+    DeleteStream { stream: StreamId },
     /// Registers a pipeline, with ids drawn by the proposer for what does not exist yet.
     Register(Registration),
     /// Sets a peer's weight (0 drains it).

@@ -58,6 +58,8 @@ pub enum Op {
     Producer { nonce: u128 },
     /// Forgets a partition's events below `offset`.
     Trim { partition: PartitionId, offset: i64 },
+    /// Forgets a partition for good: its stream is no more.
+    Drop { partition: PartitionId },
     /// Changes a group of consumers.
     Group(Box<group::Change>),
 }
@@ -120,6 +122,7 @@ const KIND_CATALOGUE: u8 = 3;
 const KIND_PRODUCER: u8 = 4;
 const KIND_TRIM: u8 = 5;
 const KIND_GROUP: u8 = 6;
+const KIND_DROP: u8 = 7;
 
 impl Op {
     /// Roughly how many bytes the operation takes in an entry.
@@ -131,7 +134,7 @@ impl Op {
                 96 + 48 * commit.moves.len() + commit.changes.bytes().len() + batches
             }
             Self::Catalogue(_) => 4096,
-            Self::Producer { .. } | Self::Trim { .. } => 48,
+            Self::Producer { .. } | Self::Trim { .. } | Self::Drop { .. } => 48,
             Self::Group(change) => change.size(),
         }
     }
@@ -160,7 +163,8 @@ impl Entry {
                 Op::Trim { partition, offset } => {
                     put(&mut out, KIND_TRIM, &(partition, offset), [])
                 }
-                Op::Group(change) => put(&mut out, KIND_GROUP, change, &[]),
+                Op::Drop { partition } => put(&mut out, KIND_DROP, partition, []),
+                Op::Group(change) => put(&mut out, KIND_GROUP, change, []),
             }
         }
         out
@@ -266,6 +270,7 @@ impl<'a> Cursor<'a> {
                 let (partition, offset) = codec::decode_bare(header)?;
                 Ok(Op::Trim { partition, offset })
             }
+            KIND_DROP => Ok(Op::Drop { partition: codec::decode_bare(header)? }),
             KIND_GROUP => Ok(Op::Group(Box::new(codec::decode_bare(header)?))),
             other => Err(Error::Kind(other)),
         }
@@ -300,6 +305,7 @@ mod tests {
                 Op::Commit(Box::new(commit)),
                 Op::Producer { nonce: 5 },
                 Op::Trim { partition, offset: 10 },
+                Op::Drop { partition },
                 Op::Group(Box::new(group::Change {
                     group: "g".into(),
                     term: 2,

@@ -15,6 +15,7 @@ pub mod log;
 pub mod name;
 pub mod origin;
 pub mod problem;
+pub mod settings;
 
 pub use batch::{Batch, BatchBuilder, Record};
 pub use catalogue::Catalogue;
@@ -24,3 +25,4 @@ pub use id::{Epoch, MeshId, PartitionId, PeerId, ReplicaId, ShardId, StageId, St
 pub use log::{HardState, LogEntry};
 pub use origin::Origin;
 pub use problem::Problem;
+pub use settings::Settings;

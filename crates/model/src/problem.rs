@@ -38,6 +38,7 @@ pub const CODES: &[(&str, u8, &str)] = &[
     ("SH0306", 4, "no such partition"),
     ("SH0307", 4, "no such row"),
     ("SH0308", 4, "no such path"),
+    ("SH0309", 5, "a pipeline uses the stream"),
     ("SH0401", 1, "an event or batch is larger than allowed"),
     ("SH0402", 1, "a batch is malformed"),
     ("SH0403", 1, "an offset is outside of the partition"),

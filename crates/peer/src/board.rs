@@ -7,6 +7,7 @@ use dashmap::DashMap;
 use model::{Catalogue, PartitionId, PeerId, ShardId, StreamId, TaskId};
 use net::PeerKey;
 use ring::Ring;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use tokio::sync::{Notify, watch};
@@ -191,6 +192,12 @@ impl Board {
     }
     pub fn set_mark(&self, partition: PartitionId, mark: Mark) {
         self.marks.insert(partition, mark);
+    }
+    /// Streams that have events here and are not in the catalogue as it is known here.
+    pub fn unknown_streams(&self) -> BTreeSet<StreamId> {
+        let catalogue = self.catalogue();
+        let ids = self.marks.iter().map(|mark| mark.key().stream);
+        ids.filter(|id| !catalogue.streams.contains_key(id)).collect()
     }
     pub fn forget_mark(&self, partition: PartitionId) {
         self.marks.remove(&partition);

@@ -3,6 +3,7 @@
 //! Promises that a client never makes this peer hold more than its limits: a request is read only with credit for
 //! its bytes, and a client that does not read its answers is not read either. A panic ends one connection only.
 
+mod admin;
 mod connection;
 mod fetch;
 mod groups;
@@ -19,7 +20,7 @@ use door::kafka::KafkaError;
 use model::catalogue::{Change, Changed, Stream};
 use model::hash::shard_of;
 use model::id::CATALOGUE;
-use model::{Op, PartitionId, Problem, ShardId, StreamId};
+use model::{Op, PartitionId, Problem, Settings, ShardId, StreamId};
 use ractor::ActorRef;
 use replica::{Answer, Refusal};
 use std::sync::Arc;
@@ -85,6 +86,7 @@ impl Door {
         &self,
         name: &str,
         partitions: u32,
+        settings: Settings,
     ) -> Result<(Stream, bool), Problem> {
         if let Err(error) = model::name::check(name) {
             let because = error.to_string();
@@ -96,7 +98,7 @@ impl Door {
             ));
         }
         let id = StreamId(rand::random());
-        let change = Change::CreateStream { id, name: name.into(), partitions };
+        let change = Change::CreateStream { id, name: name.into(), partitions, settings };
         let op = Op::Catalogue(Box::new(change));
         match self.router.propose(CATALOGUE, op).await {
             Ok(Answer::Changed(Changed::Stream { id, created })) => {
@@ -119,6 +121,27 @@ impl Door {
             )),
             Ok(other) => Err(undecided(&format!("an unexpected answer: {other:?}"))),
             Err(error) => Err(failed(&error)),
+        }
+    }
+}
+
+impl Door {
+    /// Changes the catalogue, and waits until that is known here; `what` says what did not happen.
+    pub async fn change(&self, what: &str, change: Change) -> Result<(), Problem> {
+        let op = Op::Catalogue(Box::new(change));
+        let index = match self.router.propose(CATALOGUE, op).await {
+            Ok(Answer::Changed(Changed::Done { index })) => index,
+            Ok(Answer::Changed(Changed::Refused { code, because })) => {
+                return Err(Problem::new(&code, what, because, "shoal stream list"));
+            }
+            Ok(other) => return Err(undecided(&format!("an unexpected answer: {other:?}"))),
+            Err(error) => return Err(failed(&error)),
+        };
+        let mut watch = self.board().watch_catalogue();
+        let seen = watch.wait_for(|catalogue| catalogue.index >= index);
+        match tokio::time::timeout(limits::HOLD, seen).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(undecided("it is decided, but not known here yet")),
         }
     }
 }
@@ -159,6 +182,9 @@ pub fn failed(error: &Failed) -> Problem {
             because,
             "send a fresh key with each new request",
         ),
+        Failed::Refused(Refusal::Dropped) => {
+            Problem::new("SH0301", "the stream was deleted", because, "shoal stream list")
+        }
         Failed::Refused(_) => {
             Problem::new("SH0504", "the request was refused", because, "try again")
         }
@@ -179,6 +205,7 @@ fn kafka_error(error: &Failed) -> KafkaError {
             Refusal::Busy => KafkaError::NotEnoughReplicas,
             Refusal::TooLarge => KafkaError::MessageTooLarge,
             Refusal::Malformed => KafkaError::CorruptMessage,
+            Refusal::Dropped => KafkaError::UnknownStream,
             Refusal::Stale | Refusal::Conflict => KafkaError::Unknown,
         },
     }

@@ -25,6 +25,7 @@ mod start;
 mod survey;
 mod task;
 mod tasks;
+mod upkeep;
 mod writer;
 
 pub use options::{Options, Token};

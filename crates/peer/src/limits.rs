@@ -64,6 +64,8 @@ pub const REPORT: Duration = Duration::from_secs(1);
 pub const SCAN_ROWS: usize = 1000;
 /// A replica that has not heard of its leader this long answers `any` reads marked stale.
 pub const STALE: Duration = Duration::from_secs(2);
+/// How often it is looked whether events are old enough to go, or belong to no stream any more.
+pub const UPKEEP: Duration = Duration::from_secs(5);
 /// Groups of consumers that this peer has in mind; what the log keeps of them is bounded by itself.
 pub const GROUPS: usize = 16_384;
 /// The longest name of a group.

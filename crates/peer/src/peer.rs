@@ -11,7 +11,7 @@ use crate::call::{Ask, Said};
 use crate::limits;
 use crate::options::Token;
 use crate::router::Router;
-use crate::{groups, keep_catalogue, membership, problems, shards, survey, tasks};
+use crate::{groups, keep_catalogue, membership, problems, shards, survey, tasks, upkeep};
 use flow::Pipelines;
 use model::catalogue::{Addresses, Change, Changed, Enrolled};
 use model::id::CATALOGUE;
@@ -21,7 +21,7 @@ use ractor::ActorRef;
 use replica::Answer;
 use std::sync::Arc;
 use std::time::Duration;
-use store::Folder;
+use store::{Folder, Segments};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -50,6 +50,7 @@ pub struct Args {
     pub shards: ActorRef<shards::Msg>,
     pub tasks: ActorRef<tasks::Msg>,
     pub groups: ActorRef<groups::Msg>,
+    pub segments: Arc<Segments>,
     pub membership: ActorRef<membership::Msg>,
     pub pipelines: Arc<Pipelines>,
     pub fatal: mpsc::UnboundedReceiver<String>,
@@ -76,6 +77,7 @@ impl Peer {
         duties.spawn(roster(args.board.clone(), shards, membership));
         duties.spawn(keep_catalogue::follow(args.board.clone(), args.folder.clone()));
         duties.spawn(follow(args.router.clone()));
+        duties.spawn(upkeep::upkeep(args.router.clone(), args.segments.clone()));
         duties.spawn(enrol(args.router.clone(), Enrolment::of(&args), args.pipelines.clone()));
         if !args.doubts.is_empty() {
             duties.spawn(replace(args.router.clone(), args.doubts.clone()));

@@ -24,7 +24,7 @@ use crate::snapshot::{Exports, Fetcher};
 use crate::wall_ms;
 use crate::writer::Writer;
 use bytes::Bytes;
-use model::{MeshId, Op, PeerId, ReplicaId, ShardId};
+use model::{MeshId, Op, PartitionId, PeerId, ReplicaId, ShardId};
 use net::Net;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use replica::{Answer, Fold, Input, Now, Refusal, Replica};
@@ -154,6 +154,8 @@ pub struct State {
     durable: BTreeMap<ShardId, u64>,
     /// When a missing replica of a shard was last reported.
     reported: BTreeMap<ShardId, Instant>,
+    /// Partitions whose files go when a checkpoint holds the fold at this index.
+    dropped: Vec<(ShardId, u64, PartitionId)>,
 }
 
 /// The parts of [`Args`] that outlive the start.
@@ -220,6 +222,7 @@ impl Actor for Shards {
             fenced: false,
             durable: args.durable,
             reported: BTreeMap::new(),
+            dropped: Vec::new(),
         };
         for (shard, replica) in args.replicas {
             state.seat(shard, replica);

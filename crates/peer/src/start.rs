@@ -215,7 +215,7 @@ async fn wire(
         router: router.clone(),
         door: door.clone(),
         tasks: tasks.clone(),
-        segments,
+        segments: segments.clone(),
         names: Arc::new(options.advertise.iter().cloned().collect()),
         spread: Arc::default(),
     };
@@ -235,6 +235,7 @@ async fn wire(
         shards,
         tasks,
         groups,
+        segments,
         membership,
         pipelines,
         fatal: fatal_told,

@@ -24,6 +24,9 @@ pub enum Action {
     Append { partition: PartitionId, batch: Batch },
     /// Forget a partition's batches that lie wholly below `offset`.
     Trim { partition: PartitionId, offset: i64 },
+    /// A partition is no more. Its files may go only when a checkpoint holds the fold without it: until then
+    /// a restart would miss them.
+    Drop { partition: PartitionId },
     /// The answer to a request.
     Answer { request: u64, result: Result<Answer, Refusal> },
     /// The fold has applied up to here; readers that wait may look. Comes after its appends.
@@ -64,6 +67,8 @@ pub enum Answer {
     Trimmed {
         start: i64,
     },
+    /// The partition is no more.
+    Dropped,
     /// The group's answer.
     Group(model::group::Changed),
     /// The fold has applied the barrier: read now.
@@ -96,6 +101,8 @@ pub enum Refusal {
     Malformed,
     /// The operation makes no sense in this shard.
     WrongShard,
+    /// The partition's stream is no more.
+    Dropped,
     /// The idempotency key was used with other events.
     Conflict,
 }

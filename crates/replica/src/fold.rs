@@ -5,6 +5,7 @@
 //! senders is bounded, and what is forgotten depends on the log alone.
 
 mod catalogue;
+mod forget;
 mod groups;
 mod keep;
 mod origins;
@@ -18,7 +19,7 @@ pub use crate::configuration::Member;
 use crate::action::{Action, Answer, Refusal};
 use crate::configuration::{Change, Configuration};
 use crate::error::Error;
-use crate::limits::{NONCES_MAX, TERMS_MAX};
+use crate::limits::{DROPPED_MAX, NONCES_MAX, TERMS_MAX};
 use crate::replica::Config;
 use bytes::Bytes;
 use groups::Groups;
@@ -51,6 +52,29 @@ pub struct Partition {
     pub bytes: u64,
     /// The first offset of each leader term that appended here, oldest first; the oldest are forgotten.
     pub terms: Vec<(i32, i64)>,
+}
+
+impl Partition {
+    /// The last epoch up to `epoch` that has events here, and the offset after them; nothing for an epoch above
+    /// `term`, the present leader's. What lies below the first one remembered ends where that begins.
+    pub fn end_of(&self, epoch: i32, term: i32) -> Option<(i32, i64)> {
+        if epoch < 0 || epoch > term {
+            return None;
+        }
+        if epoch == term {
+            return Some((term, self.next_offset));
+        }
+        let after = self.terms.partition_point(|(known, _)| *known <= epoch);
+        let end = self.terms.get(after).map_or(self.next_offset, |(_, start)| *start);
+        let last = after.checked_sub(1).map_or(epoch, |at| self.terms[at].0);
+        Some((last, end))
+    }
+
+    /// The epoch of the events at an offset, or -1.
+    pub fn epoch_at(&self, offset: i64) -> i32 {
+        let after = self.terms.partition_point(|(_, start)| *start <= offset);
+        after.checked_sub(1).map_or(-1, |at| self.terms[at].0)
+    }
 }
 
 impl Default for Partition {
@@ -111,6 +135,7 @@ struct Small {
     next_producer: i64,
     catalogue: Option<Arc<Catalogue>>,
     groups: Groups,
+    dropped: Recent<PartitionId, (), DROPPED_MAX>,
 }
 
 impl Fold {
@@ -132,6 +157,7 @@ impl Fold {
             next_producer: 0,
             catalogue: None,
             groups: Groups::default(),
+            dropped: Recent::default(),
         };
         Self { small, rows: Rows::new(config.mesh) }
     }
@@ -257,6 +283,10 @@ impl Fold {
             Op::Catalogue(_) => Err(Refusal::WrongShard),
             Op::Producer { nonce } => Ok(Answer::Producer { id: self.producer(nonce) }),
             Op::Trim { partition, offset } => Ok(self.trim(partition, offset, actions)),
+            Op::Drop { partition } => {
+                self.drop_partition(partition, actions);
+                Ok(Answer::Dropped)
+            }
             Op::Group(change) => self.change_group(*change),
         }
     }
@@ -269,6 +299,9 @@ impl Fold {
         actions: &mut Vec<Action>,
     ) -> Result<Answer, Refusal> {
         let batch = Batch::trusted(batch).map_err(|_| Refusal::Malformed)?;
+        if self.small.dropped.get(&partition).is_some() {
+            return Err(Refusal::Dropped);
+        }
         if let Some(base_offset) = self.small.origins.check(partition, origin, &batch)? {
             return Ok(Answer::Appended { base_offset, duplicate: true });
         }
@@ -353,28 +386,5 @@ impl Fold {
             *next_producer += 1;
             (i64::from(shard.0) << PRODUCER_COUNTER_BITS) | *next_producer
         })
-    }
-
-    fn change_group(&mut self, change: model::group::Change) -> Result<Answer, Refusal> {
-        let Small { groups, shard, shards, term, time_ms, .. } = &mut self.small;
-        if model::hash::shard_of_group(&change.group, *shards) != *shard {
-            return Err(Refusal::WrongShard);
-        }
-        if change.term != *term {
-            return Ok(Answer::Group(model::group::Changed::Stale));
-        }
-        Ok(Answer::Group(groups.change(*time_ms, change.group, change.what)))
-    }
-
-    fn trim(&mut self, id: PartitionId, offset: i64, actions: &mut Vec<Action>) -> Answer {
-        let Some(partition) = self.small.partitions.get_mut(&id) else {
-            return Answer::Trimmed { start: 0 };
-        };
-        let start = offset.min(partition.next_offset);
-        if start > partition.start {
-            partition.start = start;
-            actions.push(Action::Trim { partition: id, offset: start });
-        }
-        Answer::Trimmed { start: partition.start }
     }
 }

@@ -12,6 +12,7 @@ pub mod input;
 mod limits;
 mod log;
 pub mod replica;
+pub mod retention;
 pub mod status;
 pub mod wire;
 

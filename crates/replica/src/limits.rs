@@ -94,6 +94,10 @@ pub const NONCES_MAX: usize = 4096;
 pub const TERMS_MAX: usize = 128;
 /// Partitions of one stream.
 pub const PARTITIONS_MAX: u32 = 10_000;
+/// Streams of a mesh: every peer knows all of them.
+pub const STREAMS_MAX: usize = 16_384;
+/// Dropped partitions that a shard remembers, so that a late append does not bring one back.
+pub const DROPPED_MAX: usize = 4_096;
 /// Buckets of one stage.
 pub const BUCKETS_MAX: u32 = 4096;
 /// Stages of one pipeline.

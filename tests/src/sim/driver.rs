@@ -259,7 +259,10 @@ impl World {
                 (peer.replica, peer.syncing) = (None, 0);
                 Ok(())
             }
-            Action::Trim { .. } | Action::TaskMoved { .. } | Action::Catalogue => Ok(()),
+            Action::Trim { .. }
+            | Action::Drop { .. }
+            | Action::TaskMoved { .. }
+            | Action::Catalogue => Ok(()),
         }
     }
 

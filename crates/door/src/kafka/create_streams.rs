@@ -1,22 +1,10 @@
-//! CreateTopics (19): new streams. A setting is accepted if it says what shoal does anyway, else
-//! refused: a client must not believe in a promise that is not kept.
+//! CreateTopics (19): new streams.
 
 use super::wire::{Flaw, Reader, Writer};
-use super::{KafkaError, Refused};
+use super::{KafkaError, Refused, settings};
 use crate::PARTITIONS_MAX;
-use model::StreamId;
+use model::{Settings, StreamId};
 use std::collections::BTreeSet;
-
-/// Settings with the values that are true here.
-const SETTINGS: &[(&str, &[&str])] = &[
-    ("cleanup.policy", &["delete"]),
-    ("compression.type", &["producer"]),
-    ("max.message.bytes", &["1048588"]),
-    ("message.timestamp.type", &["CreateTime"]),
-    ("min.insync.replicas", &["1", "2"]),
-    ("retention.bytes", &["-1"]),
-    ("retention.ms", &["-1"]),
-];
 
 /// The question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +28,7 @@ pub struct NewStream {
 pub struct StreamSpec {
     /// `None`: as many as usual.
     pub partitions: Option<u32>,
+    pub settings: Settings,
 }
 
 /// The answer for one stream.
@@ -100,11 +89,14 @@ fn decode_stream(reader: &mut Reader) -> Result<NewStream, Flaw> {
     let spec = model::name::check(&name)
         .map_err(|e| Refused::new(KafkaError::InvalidName, e.to_string()))
         .and_then(|()| check_shape(partitions, replication, assignments.len()))
-        .and_then(|spec| check_settings(&settings.unwrap_or_default()).map(|()| spec));
+        .and_then(|partitions| {
+            let settings = check_settings(&settings.unwrap_or_default())?;
+            Ok(StreamSpec { partitions, settings })
+        });
     Ok(NewStream { name, spec })
 }
 
-fn check_shape(partitions: i32, replication: i16, assigned: usize) -> Result<StreamSpec, Refused> {
+fn check_shape(partitions: i32, replication: i16, assigned: usize) -> Result<Option<u32>, Refused> {
     if assigned > 0 {
         let text = "the ring places replicas; leave the assignments out";
         return Err(Refused::new(KafkaError::InvalidAssignment, text));
@@ -114,10 +106,8 @@ fn check_shape(partitions: i32, replication: i16, assigned: usize) -> Result<Str
         return Err(Refused::new(KafkaError::InvalidReplication, text));
     }
     match partitions {
-        -1 => Ok(StreamSpec { partitions: None }),
-        1.. if partitions as u32 <= PARTITIONS_MAX => {
-            Ok(StreamSpec { partitions: Some(partitions as u32) })
-        }
+        -1 => Ok(None),
+        1.. if partitions as u32 <= PARTITIONS_MAX => Ok(Some(partitions as u32)),
         _ => {
             let text = format!("a stream has 1 to {PARTITIONS_MAX} partitions");
             Err(Refused::new(KafkaError::InvalidPartitions, text))
@@ -125,19 +115,12 @@ fn check_shape(partitions: i32, replication: i16, assigned: usize) -> Result<Str
     }
 }
 
-fn check_settings(settings: &[(String, Option<String>)]) -> Result<(), Refused> {
-    for (name, value) in settings {
-        let Some((_, values)) = SETTINGS.iter().find(|(known, _)| known == name) else {
-            let known: Vec<_> = SETTINGS.iter().map(|(name, _)| *name).collect();
-            let text = format!("unknown setting {:.64}; known: {}", name, known.join(", "));
-            return Err(Refused::new(KafkaError::InvalidSetting, text));
-        };
-        if value.as_deref().is_some_and(|value| !values.contains(&value)) {
-            let text = format!("{name} can only be {} so far", values.join(" or "));
-            return Err(Refused::new(KafkaError::InvalidSetting, text));
-        }
+fn check_settings(given: &[(String, Option<String>)]) -> Result<Settings, Refused> {
+    let mut settings = Settings::default();
+    for (name, value) in given {
+        settings::set(&mut settings, name, value.as_deref())?;
     }
-    Ok(())
+    Ok(settings)
 }
 
 pub(super) fn encode(writer: &mut Writer, version: i16, streams: &[CreatedStream]) {

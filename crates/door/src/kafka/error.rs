@@ -80,6 +80,7 @@ pub enum KafkaError {
     LimitReached = 89,
     /// Again: no stream has this id.
     UnknownStreamId = 100,
+    UnsupportedEndpoint = 115,
 }
 
 impl KafkaError {
@@ -91,6 +92,7 @@ impl KafkaError {
     pub fn of(problem: &Problem) -> Self {
         match problem.code.as_str() {
             "SH0002" => Self::InvalidName,
+            "SH0309" => Self::NotAllowed,
             "SH0301" | "SH0306" => Self::UnknownStream,
             "SH0302" => Self::StreamExists,
             "SH0401" => Self::MessageTooLarge,

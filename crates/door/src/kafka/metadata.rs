@@ -70,7 +70,7 @@ pub struct MetadataPart {
 }
 
 impl Wanted {
-    fn named(name: String) -> Self {
+    pub(super) fn named(name: String) -> Self {
         match model::name::check(&name) {
             Ok(()) => Self::Name(name),
             Err(_) => Self::BadName(name),

@@ -5,7 +5,7 @@
 
 use super::wire::{Flaw, Reader, Writer};
 use super::{Ask, KafkaError, Refused, Reply, events};
-use crate::BATCH_BYTES_MAX;
+use crate::BATCH_BYTES_LIMIT;
 use bytes::Bytes;
 use model::Batch;
 use model::batch::{self, Codec, HEADER_BYTES};
@@ -132,8 +132,9 @@ fn check(bytes: Option<Bytes>, version: i16) -> Result<Vec<Batch>, Refused> {
 /// What a batch of a client must be beyond being well-formed.
 fn check_batch(batch: &Batch, version: i16) -> Result<(), Refused> {
     let wrong = |error, text: &'static str| Err(Refused::new(error, text));
-    if batch.size() > BATCH_BYTES_MAX {
-        let text = format!("a batch has {} bytes, the limit is {BATCH_BYTES_MAX}", batch.size());
+    // A stream may be set to take less: the gateway knows.
+    if batch.size() > BATCH_BYTES_LIMIT {
+        let text = format!("a batch has {} bytes, the limit is {BATCH_BYTES_LIMIT}", batch.size());
         return Err(Refused::new(KafkaError::MessageTooLarge, text));
     }
     if batch.is_control() {

@@ -19,8 +19,15 @@ pub const DESCRIBE_GROUPS: i16 = 15;
 pub const LIST_GROUPS: i16 = 16;
 pub const API_VERSIONS: i16 = 18;
 pub const CREATE_STREAMS: i16 = 19;
+pub const DELETE_STREAMS: i16 = 20;
+pub const TRIM_STREAMS: i16 = 21;
 pub const INIT_PRODUCER: i16 = 22;
+pub const EPOCHS: i16 = 23;
+pub const DESCRIBE_SETTINGS: i16 = 32;
+pub const GROW_STREAMS: i16 = 37;
 pub const DELETE_GROUPS: i16 = 42;
+pub const ALTER_SETTINGS: i16 = 44;
+pub const DESCRIBE_MESH: i16 = 60;
 
 /// One API and its versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +58,15 @@ pub const OFFERS: &[Offer] = &[
     Offer { api: LIST_GROUPS, min: 0, max: 4, flexible: 3 },
     Offer { api: API_VERSIONS, min: 0, max: 4, flexible: 3 },
     Offer { api: CREATE_STREAMS, min: 0, max: 7, flexible: 5 },
+    Offer { api: DELETE_STREAMS, min: 0, max: 6, flexible: 4 },
+    Offer { api: TRIM_STREAMS, min: 0, max: 2, flexible: 2 },
     Offer { api: INIT_PRODUCER, min: 0, max: 4, flexible: 2 },
+    Offer { api: EPOCHS, min: 2, max: 4, flexible: 4 },
+    Offer { api: DESCRIBE_SETTINGS, min: 1, max: 4, flexible: 4 },
+    Offer { api: GROW_STREAMS, min: 0, max: 3, flexible: 2 },
     Offer { api: DELETE_GROUPS, min: 0, max: 2, flexible: 2 },
+    Offer { api: ALTER_SETTINGS, min: 0, max: 1, flexible: 1 },
+    Offer { api: DESCRIBE_MESH, min: 0, max: 1, flexible: 0 },
 ];
 
 /// The offer of an API, if there is one.

@@ -256,6 +256,9 @@ impl Writer {
     pub fn bool(&mut self, value: bool) {
         self.bytes.push(u8::from(value));
     }
+    pub fn i8(&mut self, value: i8) {
+        self.bytes.extend_from_slice(&value.to_be_bytes());
+    }
     pub fn i16(&mut self, value: i16) {
         self.bytes.extend_from_slice(&value.to_be_bytes());
     }

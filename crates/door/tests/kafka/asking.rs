@@ -9,7 +9,7 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, Forgot
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::*;
-use model::{MeshId, PeerId, StreamId};
+use model::{MeshId, PeerId, Settings, StreamId};
 
 #[test]
 fn api_versions_lists_what_is_offered_in_every_version() {
@@ -328,9 +328,9 @@ fn streams_are_created_with_settings_that_are_true_in_every_version() {
         assert!(ask.validate_only && ask.timeout_ms == 3_000);
         let specs: Vec<_> =
             ask.streams.iter().map(|s| s.spec.as_ref().map_err(|r| r.error.code())).collect();
-        let usual = StreamSpec { partitions: None };
-        let eight = StreamSpec { partitions: Some(8) };
-        let one = StreamSpec { partitions: Some(1) };
+        let usual = StreamSpec { partitions: None, settings: Settings::default() };
+        let eight = StreamSpec { partitions: Some(8), ..usual };
+        let one = StreamSpec { partitions: Some(1), ..usual };
         let refused = [Err(40), Err(40), Err(37), Err(37), Err(38), Err(17)];
         assert_eq!(specs[..2], [Ok(&usual), Ok(&eight)]);
         assert_eq!(specs[2..8], refused);

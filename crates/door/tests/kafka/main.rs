@@ -1,6 +1,7 @@
 //! Kafka's protocol against the generated codec of `kafka-protocol`: it writes the requests and
 //! reads the replies, in every version that is offered.
 
+mod admin;
 mod asking;
 mod fuzz;
 mod groups;

@@ -25,7 +25,7 @@ fn a_newer_api_versions_is_answered_in_version_0_with_error_35_and_the_list() {
         let request = decode(raw(18, version, b"\0whatever")).expect("answered, not rejected");
         assert!(matches!(request.ask, Ask::Versions));
         let bytes = encode(&request.head, Reply::Versions).expect("a reply");
-        let mut expected = vec![1, 2, 3, 4, 0, 35, 0, 0, 0, 17];
+        let mut expected = vec![1, 2, 3, 4, 0, 35, 0, 0, 0, 24];
         expected.extend([0, 0, 0, 0, 0, 9]); // Produce
         expected.extend([0, 1, 0, 4, 0, 12]); // Fetch
         expected.extend([0, 2, 0, 1, 0, 7]); // ListOffsets
@@ -41,8 +41,15 @@ fn a_newer_api_versions_is_answered_in_version_0_with_error_35_and_the_list() {
         expected.extend([0, 16, 0, 0, 0, 4]); // ListGroups
         expected.extend([0, 18, 0, 0, 0, 4]); // ApiVersions
         expected.extend([0, 19, 0, 0, 0, 7]); // CreateTopics
+        expected.extend([0, 20, 0, 0, 0, 6]); // DeleteTopics
+        expected.extend([0, 21, 0, 0, 0, 2]); // DeleteRecords
         expected.extend([0, 22, 0, 0, 0, 4]); // InitProducerId
+        expected.extend([0, 23, 0, 2, 0, 4]); // OffsetForLeaderEpoch
+        expected.extend([0, 32, 0, 1, 0, 4]); // DescribeConfigs
+        expected.extend([0, 37, 0, 0, 0, 3]); // CreatePartitions
         expected.extend([0, 42, 0, 0, 0, 2]); // DeleteGroups
+        expected.extend([0, 44, 0, 0, 0, 1]); // IncrementalAlterConfigs
+        expected.extend([0, 60, 0, 0, 0, 1]); // DescribeCluster
         assert_eq!(bytes[..4], (expected.len() as i32).to_be_bytes());
         assert_eq!(bytes[4..], expected);
         let list = ApiVersionsResponse::decode(&mut bytes.slice(8..), 0).expect("version 0");
@@ -59,7 +66,7 @@ fn api_versions_has_the_old_response_header_in_version_3_and_4() {
         let request = decode(frame(ApiKey::ApiVersions, version, &ask)).expect("valid");
         let bytes = encode(&request.head, Reply::Versions).expect("a reply");
         // Correlation, then at once the error code and the compact count; no tags in between.
-        assert_eq!(bytes[4..11], [1, 2, 3, 4, 0, 0, 18]);
+        assert_eq!(bytes[4..11], [1, 2, 3, 4, 0, 0, 25]);
     }
 }
 
@@ -141,7 +148,10 @@ fn create_topics_0_and_1_have_their_own_forms() {
         let request = decode(raw(19, version, &rest)).expect("valid");
         let Ask::CreateStreams(ask) = &request.ask else { panic!("a stream was to be made") };
         assert_eq!(ask.validate_only, version == 1);
-        assert_eq!(ask.streams[0].spec, Ok(StreamSpec { partitions: Some(2) }));
+        assert_eq!(
+            ask.streams[0].spec,
+            Ok(StreamSpec { partitions: Some(2), settings: Default::default() })
+        );
         let result = Err(Refused::new(KafkaError::StreamExists, "no"));
         let reply = Reply::CreateStreams(vec![CreatedStream { name: "t".into(), result }]);
         let mut expected = vec![1, 2, 3, 4, 0, 0, 0, 1, 0, 1, b't', 0, 36];

@@ -2,7 +2,7 @@
 
 use crate::oracle::{answered, asked, batch, crc32c, offered, topic};
 use bytes::Bytes;
-use door::BATCH_BYTES_MAX;
+use door::BATCH_BYTES_LIMIT;
 use door::kafka::*;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::*;
@@ -133,7 +133,7 @@ fn one_byte_too_many_is_too_large_and_only_for_its_partition() {
         assert_eq!(batch.size(), size);
         batch.bytes().clone()
     };
-    let (most, more) = (sized(BATCH_BYTES_MAX), sized(BATCH_BYTES_MAX + 1));
+    let (most, more) = (sized(BATCH_BYTES_LIMIT), sized(BATCH_BYTES_LIMIT + 1));
     let ask = produce(1, vec![("rain", vec![Some(most), Some(more), None])]);
     let request = asked(ApiKey::Produce, 9, &ask);
     let Ask::Produce(ask) = request.ask else { panic!("a produce was asked") };

@@ -200,6 +200,13 @@ impl Door {
             }
             Ask::DescribeGroups(ask) => Box::pin(async move { door.describe_groups(ask).await }),
             Ask::ListGroups(ask) => Box::pin(async move { door.list_groups(ask).await }),
+            Ask::DeleteStreams(ask) => Box::pin(async move { door.delete_streams(ask).await }),
+            Ask::GrowStreams(ask) => Box::pin(async move { door.grow_streams(ask).await }),
+            Ask::TrimStreams(ask) => Box::pin(async move { door.trim_streams(ask).await }),
+            Ask::DescribeSettings(ask) => Box::pin(async move { door.describe_settings(ask) }),
+            Ask::AlterSettings(ask) => Box::pin(async move { door.alter_settings(ask).await }),
+            Ask::DescribeMesh(ask) => Box::pin(async move { door.describe_mesh(ask) }),
+            Ask::Epochs(ask) => Box::pin(async move { door.epochs(ask).await }),
             Ask::DeleteGroups(ask) => Box::pin(async move { door.delete_groups(ask).await }),
         }
     }

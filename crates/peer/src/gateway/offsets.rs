@@ -8,14 +8,28 @@ impl Door {
         let door = self.clone();
         // Looking up a time reads segments.
         let work = move || ask.parts.into_iter().map(|part| door.find(part)).collect();
-        let parts: Vec<FoundPart> = match tokio::task::spawn_blocking(work).await {
+        let mut parts: Vec<FoundPart> = match tokio::task::spawn_blocking(work).await {
             Ok(parts) => parts,
             Err(error) => {
                 tracing::error!(%error, "offsets could not be looked up");
                 Vec::new()
             }
         };
+        for part in &mut parts {
+            self.date(part).await;
+        }
         Reply::ListOffsets(parts)
+    }
+
+    /// Says in which epoch the event at a found offset was appended; the next one's will be the present.
+    async fn date(&self, part: &mut FoundPart) {
+        let Ok(found) = &mut part.result else { return };
+        let Ok(located) = self.lead_of(&part.stream, part.partition, None) else { return };
+        if let Ok(Some(kept)) = self.partition(located.shard, located.partition).await
+            && found.offset < kept.next_offset
+        {
+            found.epoch = kept.epoch_at(found.offset);
+        }
     }
 
     fn find(&self, part: OffsetPart) -> FoundPart {

@@ -62,6 +62,12 @@ impl Door {
             let why = "a pipeline writes this stream; clients may only read it";
             return Err(Refused::new(KafkaError::NotAllowed, why));
         }
+        let most =
+            stream.settings.batch_bytes_max.map_or(door::BATCH_BYTES_MAX, |most| most as usize);
+        if let Some(large) = batches.iter().map(Batch::size).find(|size| *size > most) {
+            let text = format!("a batch has {large} bytes, the limit of the stream is {most}");
+            return Err(Refused::new(KafkaError::MessageTooLarge, text));
+        }
         let located = self.locate(stream, partition).ok_or_else(unknown)?;
         // A client whose metadata is old learns it, instead of taking a hop with every request.
         if self.board().leader(located.shard).is_some_and(|leader| leader != self.board().me()) {

@@ -6,9 +6,9 @@ use door::kafka::{
     CreateStreams, Created, CreatedStream, KafkaError, Metadata, MetadataPart, MetadataPeer,
     MetadataReply, MetadataStream, NewStream, Refused, Reply, Wanted,
 };
-use model::PeerId;
 use model::catalogue::{Catalogue, Stream};
 use model::hash::shard_of;
+use model::{PeerId, Problem, Settings};
 
 impl Door {
     pub(super) async fn metadata(&self, ask: Metadata) -> Reply {
@@ -47,7 +47,7 @@ impl Door {
         }
         match wanted {
             Wanted::Name(name) if create => {
-                match self.create_stream(&name, http::NewStream::partitions_usual()).await {
+                match self.create_usual(&name).await {
                     Ok((stream, _)) => self.shown(&stream),
                     // Somebody made it with other settings a moment ago: then it is there.
                     Err(problem) => match self.board().catalogue().stream(&name) {
@@ -60,6 +60,11 @@ impl Door {
             Wanted::Id(_) => wanted.refuse(KafkaError::UnknownStreamId),
             Wanted::Name(_) => wanted.refuse(KafkaError::UnknownStream),
         }
+    }
+
+    async fn create_usual(&self, name: &str) -> Result<(Stream, bool), Problem> {
+        let usual = http::NewStream::partitions_usual();
+        self.create_stream(name, usual, Settings::default()).await
     }
 
     fn shown(&self, stream: &Stream) -> MetadataStream {
@@ -88,7 +93,7 @@ impl Door {
                 Ok(spec) => {
                     let usual = http::NewStream::partitions_usual();
                     let partitions = spec.partitions.unwrap_or(usual);
-                    self.create_one(&name, partitions, ask.validate_only).await
+                    self.create_one(&name, partitions, spec.settings, ask.validate_only).await
                 }
                 Err(refused) => Err(refused),
             };
@@ -101,6 +106,7 @@ impl Door {
         &self,
         name: &str,
         partitions: u32,
+        settings: Settings,
         check: bool,
     ) -> Result<Created, Refused> {
         let replication = self.board().catalogue().replication;
@@ -111,7 +117,7 @@ impl Door {
             return Ok(Created { id: model::StreamId(0), partitions, replication });
         }
         let (stream, created) = self
-            .create_stream(name, partitions)
+            .create_stream(name, partitions, settings)
             .await
             .map_err(|problem| Refused::from(&problem))?;
         if !created {

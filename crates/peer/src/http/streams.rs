@@ -28,7 +28,8 @@ pub async fn list(State(asked): State<Asked>) -> Result<Json<Streams>, Failure> 
 pub async fn create(State(asked): State<Asked>, bytes: Bytes) -> Result<Json<Stream>, Failure> {
     let new: NewStream = body(&bytes)?;
     new.check()?;
-    let (stream, created) = asked.door.create_stream(&new.name, new.partitions).await?;
+    let (stream, created) =
+        asked.door.create_stream(&new.name, new.partitions, model::Settings::default()).await?;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(Json(status, shown(&asked.router.board.catalogue(), &stream)))
 }

@@ -55,6 +55,7 @@ impl State {
                     entry.or_insert_with(|| (shard, Vec::new())).1.push(batch);
                 }
                 Action::Trim { partition, offset } => self.trim(shard, partition, offset),
+                Action::Drop { partition } => self.dropped(shard, partition),
                 Action::Answer { request, result } => self.appends.answers.push((request, result)),
                 Action::Applied { .. } => {}
                 Action::TaskMoved { task, .. } => self.appends.tasks.push((shard, task)),
@@ -145,6 +146,25 @@ impl State {
         if let Some(found) = slot.replica.fold().partition(partition) {
             let mark = Mark::of(found);
             self.args.board.set_mark(partition, mark);
+        }
+    }
+
+    /// A partition is no more: nobody reads it from now on, its files go with the next checkpoint.
+    fn dropped(&mut self, shard: ShardId, partition: PartitionId) {
+        self.flush_appends();
+        let Some(slot) = self.slot(shard) else { return };
+        let index = slot.replica.fold().index();
+        self.args.board.forget_mark(partition);
+        self.dropped.push((shard, index, partition));
+    }
+
+    /// The tables hold the fold up to this index: it knows the partitions no more that were dropped before.
+    pub(super) fn remove_dropped(&mut self, shard: ShardId, index: u64) {
+        let gone = |(of, at, _): &mut (ShardId, u64, PartitionId)| *of == shard && *at <= index;
+        for (_, _, partition) in self.dropped.extract_if(.., gone) {
+            if let Err(error) = self.args.segments.remove(partition) {
+                tracing::warn!(?partition, %error, "files of a dropped partition stay behind");
+            }
         }
     }
 

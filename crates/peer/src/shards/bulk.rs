@@ -58,6 +58,7 @@ impl State {
             if self.slot(shard).is_some_and(|slot| slot.replica.id() == replica) {
                 self.step(shard, Input::Checkpointed { index });
                 durable.insert(shard, index);
+                self.remove_dropped(shard, index);
             }
         }
         for Exported { shard, replica, index, term, manifest } in exports {

@@ -6,7 +6,7 @@ use crate::limits;
 use bytes::Bytes;
 use model::group::Group;
 use model::{PartitionId, ShardId, TaskId};
-use replica::{Answer, Input, Refusal, TaskState};
+use replica::{Answer, Input, Partition, Refusal, TaskState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tokio::sync::oneshot;
@@ -36,6 +36,16 @@ pub enum Query {
     Mark {
         partition: PartitionId,
     },
+    /// All that is kept of a partition.
+    Partition {
+        partition: PartitionId,
+    },
+    /// The partitions of the shard.
+    Partitions,
+    /// The catalogue's index (shard 0).
+    Index,
+    /// Whether the leader's clock differs from the other voters'.
+    Skewed,
     /// What is kept of a group of consumers.
     Group {
         name: String,
@@ -53,6 +63,10 @@ pub enum Found {
     Task(Option<Standing>),
     Restore(Option<Standing>, Vec<(Bytes, Bytes)>),
     Mark(Option<(i64, i64)>),
+    Partition(Option<Partition>),
+    Partitions(Vec<PartitionId>),
+    Index(u64),
+    Skewed(bool),
     Group(Option<Box<Group>>),
     /// Name, kind, and whether it has consumers.
     Groups(Vec<(String, String, bool)>),
@@ -132,6 +146,10 @@ impl State {
             Query::Mark { partition } => {
                 Found::Mark(fold.partition(*partition).map(|p| (p.start, p.next_offset)))
             }
+            Query::Partition { partition } => Found::Partition(fold.partition(*partition).cloned()),
+            Query::Partitions => Found::Partitions(fold.partitions().map(|(id, _)| id).collect()),
+            Query::Index => Found::Index(fold.catalogue().map_or(0, |catalogue| catalogue.index)),
+            Query::Skewed => Found::Skewed(self.slot(shard)?.replica.status().skewed),
             Query::Group { name } => Found::Group(fold.group(name).cloned().map(Box::new)),
             Query::Groups => {
                 let listed = |(name, group): (&str, &Group)| {

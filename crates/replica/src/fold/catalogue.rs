@@ -5,14 +5,13 @@
 //! under the first id since before there was a log.
 
 mod register;
+mod streams;
 #[cfg(test)]
 mod tests;
 
-use crate::limits::PARTITIONS_MAX;
-use model::catalogue::{Catalogue, Change, Changed, Enrolled, Stream};
+use model::catalogue::{Catalogue, Change, Changed, Enrolled};
 use model::id::FOUNDER;
-use model::{Epoch, MeshId, PeerId, StreamId, name};
-use std::collections::BTreeMap;
+use model::{Epoch, MeshId, PeerId};
 use std::sync::Arc;
 
 /// The format version that a mesh founded by this build writes.
@@ -48,9 +47,14 @@ pub fn change(current: &mut Option<Arc<Catalogue>>, index: u64, change: Change) 
         }
         Change::Join(enrolled) => join(catalogue, index, enrolled),
         Change::Remove { peer } => remove(catalogue, index, peer),
-        Change::CreateStream { id, name, partitions } => {
-            create(catalogue, index, id, &name, partitions)
+        Change::CreateStream { id, name, partitions, settings } => {
+            streams::create(catalogue, index, streams::New { id, name, partitions, settings })
         }
+        Change::Configure { stream, from, to } => {
+            streams::configure(catalogue, index, stream, (from, to))
+        }
+        Change::Grow { stream, partitions } => streams::grow(catalogue, index, stream, partitions),
+        Change::DeleteStream { stream } => streams::delete(catalogue, index, stream),
         Change::Register(registration) => register::register(catalogue, index, registration),
         Change::Weigh { peer, weight } => weigh(catalogue, index, peer, weight),
     }
@@ -129,39 +133,4 @@ fn weigh(catalogue: &mut Catalogue, index: u64, peer: PeerId, weight: u32) -> Ch
         (catalogue.index, catalogue.epoch) = (index, Epoch(index));
     }
     Changed::Done { index: catalogue.index }
-}
-
-fn create(
-    catalogue: &mut Catalogue,
-    index: u64,
-    id: StreamId,
-    name: &str,
-    partitions: u32,
-) -> Changed {
-    if let Err(why) = name::check(name) {
-        return refused("SH0002", why.to_string());
-    }
-    if partitions == 0 || partitions > PARTITIONS_MAX {
-        return refused("SH0001", format!("a stream has 1 to {PARTITIONS_MAX} partitions"));
-    }
-    if let Some(there) = catalogue.stream(name) {
-        if there.partitions == partitions && there.written_by.is_none() {
-            return Changed::Stream { id: there.id, created: false };
-        }
-        return refused("SH0302", format!("{name} has {} partitions", there.partitions));
-    }
-    if catalogue.streams.contains_key(&id) {
-        return refused("SH0302", "the stream id is taken");
-    }
-    let placement = id.0;
-    let name = name.to_owned();
-    insert(catalogue, Stream { id, name, partitions, placement, written_by: None });
-    catalogue.index = index;
-    Changed::Stream { id, created: true }
-}
-
-fn insert(catalogue: &mut Catalogue, stream: Stream) {
-    let names: &mut BTreeMap<String, StreamId> = &mut catalogue.stream_names;
-    names.insert(stream.name.clone(), stream.id);
-    catalogue.streams.insert(stream.id, stream);
 }

@@ -289,6 +289,35 @@ fn trims_only_go_forward_and_not_beyond_the_end() {
 }
 
 #[test]
+fn the_end_of_an_epoch_is_where_the_next_one_with_events_begins() {
+    let partition = Partition {
+        next_offset: 90,
+        terms: vec![(3, 10), (5, 40), (6, 70)],
+        ..Partition::default()
+    };
+    let ends = [-1, 2, 3, 4, 5, 6, 7, 8, 9].map(|epoch| partition.end_of(epoch, 8));
+    let known = [Some((2, 10)), Some((3, 40)), Some((3, 40)), Some((5, 70)), Some((6, 90))];
+    assert_eq!(ends[0], None);
+    assert_eq!(ends[1..6], known);
+    assert_eq!(ends[6..], [Some((6, 90)), Some((8, 90)), None]);
+    assert_eq!([9, 10, 39, 40, 89].map(|at| partition.epoch_at(at)), [-1, 3, 3, 5, 6]);
+    assert_eq!(Partition::default().end_of(3, 3), Some((3, 0)));
+}
+
+#[test]
+fn a_dropped_partition_is_gone_and_no_late_append_brings_it_back() {
+    let mut log = Log::new();
+    assert!(log.door(0).is_ok());
+    let drop = Op::Drop { partition: PARTITION };
+    assert_eq!(log.op(drop.clone()), Ok(Answer::Dropped));
+    assert_eq!(log.op(drop), Ok(Answer::Dropped));
+    assert!(log.fold.partition(PARTITION).is_none());
+    assert_eq!(log.door(1), Err(Refusal::Dropped));
+    let drops = log.actions.iter().filter(|action| matches!(action, Action::Drop { .. }));
+    assert_eq!(drops.count(), 1);
+}
+
+#[test]
 fn shard_time_never_falls() {
     let mut log = Log::new();
     for (given, kept) in [(500, 500), (400, 500), (600, 600)] {

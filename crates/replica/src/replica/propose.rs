@@ -142,7 +142,11 @@ impl Replica {
             }
             Op::Commit(commit) => self.fold.admits(commit, self.raw.raft.term)?,
             Op::Catalogue(_) if self.config.shard != CATALOGUE => return Err(Refusal::WrongShard),
-            Op::Catalogue(_) | Op::Producer { .. } | Op::Trim { .. } | Op::Group(_) => {}
+            Op::Catalogue(_)
+            | Op::Producer { .. }
+            | Op::Trim { .. }
+            | Op::Drop { .. }
+            | Op::Group(_) => {}
         }
         if self.proposals.is_full(size) { Err(Refusal::Busy) } else { Ok(size) }
     }

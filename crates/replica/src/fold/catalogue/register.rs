@@ -1,11 +1,12 @@
 //! How pipelines are registered, and when a later version becomes the running one.
 
-use super::{insert, refused};
+use super::refused;
+use super::streams::insert;
 use crate::limits::{BUCKETS_MAX, PARTITIONS_MAX, STAGES_MAX};
 use model::catalogue::{
     Catalogue, Changed, Pipeline, Registration, Stage, StageSpec, Stream, View,
 };
-use model::{StageId, StreamId, name};
+use model::{Settings, StageId, StreamId, name};
 use std::collections::BTreeSet;
 
 /// Registers a pipeline: the first version runs at once, a later one when all that hold the running one hold it.
@@ -231,8 +232,9 @@ fn written(
     if let Some(there) = catalogue.stream(name) {
         return there.id;
     }
-    let (name, placement) = (name.to_owned(), stage.0);
-    insert(catalogue, Stream { id, name, partitions, placement, written_by: Some(stage) });
+    let (name, placement, settings) = (name.to_owned(), stage.0, Settings::default());
+    let written_by = Some(stage);
+    insert(catalogue, Stream { id, name, partitions, placement, written_by, settings });
     id
 }
 
@@ -241,10 +243,7 @@ fn source(catalogue: &mut Catalogue, name: &str, id: StreamId, partitions: u32) 
     if let Some(there) = catalogue.stream(name) {
         return there.id;
     }
-    let placement = id.0;
-    insert(
-        catalogue,
-        Stream { id, name: name.to_owned(), partitions, placement, written_by: None },
-    );
+    let (name, placement, settings) = (name.to_owned(), id.0, Settings::default());
+    insert(catalogue, Stream { id, name, partitions, placement, written_by: None, settings });
     id
 }

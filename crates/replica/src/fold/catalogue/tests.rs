@@ -1,8 +1,9 @@
 //! The catalogue's rules, told change by change.
 
 use super::*;
-use model::StageId;
+use crate::limits::{PARTITIONS_MAX, STREAMS_MAX};
 use model::catalogue::{Addresses, Registration, StageSpec};
+use model::{Settings, StageId, StreamId};
 
 /// A catalogue that is changed once an index.
 #[derive(Default)]
@@ -37,7 +38,8 @@ impl Book {
 
     fn create(&mut self, id: u128, name: &str, partitions: u32) -> Changed {
         let name = name.to_owned();
-        self.change(Change::CreateStream { id: StreamId(id), name, partitions })
+        let settings = Settings::default();
+        self.change(Change::CreateStream { id: StreamId(id), name, partitions, settings })
     }
 }
 
@@ -195,4 +197,53 @@ fn names_that_others_own_are_refused() {
     let second = StageSpec { name: "more".into(), id: StageId(7), ..twice.stages[0].clone() };
     twice.stages.push(second);
     assert_eq!(code(book.change(Change::Register(twice))), "SH0302", "two stages, one view");
+}
+
+#[test]
+fn a_stream_is_set_by_who_saw_how_it_was_set() {
+    let mut book = Book::founded();
+    book.create(7, "rain", 4);
+    let usual = Settings::default();
+    let week = Settings { retention_ms: Some(604_800_000), ..usual };
+    let small = Settings { retention_bytes: Some(1 << 20), ..usual };
+    let mut set = |from, to| book.change(Change::Configure { stream: StreamId(7), from, to });
+    assert_eq!(set(usual, week), Changed::Done { index: 3 });
+    assert_eq!(set(usual, week), Changed::Done { index: 3 }, "it is so already");
+    assert_eq!(code(set(usual, small)), "SH0504");
+    assert_eq!(set(week, small), Changed::Done { index: 6 });
+    assert_eq!(book.now().stream("rain").map(|it| it.settings), Some(small));
+    let missing = Change::Configure { stream: StreamId(8), from: usual, to: week };
+    assert_eq!(code(book.change(missing)), "SH0301");
+}
+
+#[test]
+fn streams_grow_and_go_unless_a_pipeline_uses_them() {
+    let mut book = Book::founded();
+    book.create(7, "rain", 4);
+    let grow = |partitions| Change::Grow { stream: StreamId(7), partitions };
+    assert_eq!(book.change(grow(6)), Changed::Done { index: 3 });
+    assert_eq!(book.change(grow(6)), Changed::Done { index: 3 });
+    assert_eq!(code(book.change(grow(5))), "SH0302");
+    assert_eq!(code(book.change(grow(PARTITIONS_MAX + 1))), "SH0001");
+    assert_eq!(book.now().stream("rain").map(|it| it.partitions), Some(6));
+    book.change(Change::Register(registration(1, 9)));
+    for used in ["words", "totals"] {
+        let id = book.now().stream(used).expect("made with the pipeline").id;
+        assert_eq!(code(book.change(Change::Grow { stream: id, partitions: 99 })), "SH0309");
+        assert_eq!(code(book.change(Change::DeleteStream { stream: id })), "SH0309");
+    }
+    let gone = Change::DeleteStream { stream: StreamId(7) };
+    assert!(matches!(book.change(gone.clone()), Changed::Done { .. }));
+    assert_eq!(code(book.change(gone)), "SH0301");
+    assert!(book.now().stream("rain").is_none());
+    assert_eq!(book.create(8, "rain", 1), Changed::Stream { id: StreamId(8), created: true });
+}
+
+#[test]
+fn a_mesh_has_a_bounded_number_of_streams() {
+    let mut book = Book::founded();
+    for id in 0..STREAMS_MAX as u128 {
+        book.create(id, &format!("s{id}"), 1);
+    }
+    assert_eq!(code(book.create(1 << 64, "more", 1)), "SH0503");
 }
