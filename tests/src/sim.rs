@@ -6,7 +6,7 @@
 
 mod bulk;
 mod clients;
-mod dice;
+pub(crate) mod dice;
 mod disk;
 mod driver;
 mod faults;
@@ -23,6 +23,7 @@ pub struct Outcome {
     /// A hash over every line of the trace.
     pub trace: u64,
     pub events: u64,
+    pub simulated_ms: u64,
     pub acknowledged: u64,
     pub crashes: u64,
     pub snapshots: u64,

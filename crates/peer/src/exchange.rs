@@ -13,6 +13,8 @@ use crate::limits;
 use crate::router::Router;
 use dashmap::DashMap;
 use flow::{Chunk, Exchange, Miss, Pipelines, StageCode};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use model::hash::shard_of;
 use model::{Catalogue, PartitionId, ShardId, StageId, StreamId, TaskId};
 use net::Lane;
@@ -106,6 +108,11 @@ impl Exchanges {
         Ok(chunks)
     }
 
+    /// Whether more of the chunk's source is applied here than it tells of.
+    pub fn has_more(&self, chunk: &Chunk) -> bool {
+        self.router.board.mark(chunk.source).is_some_and(|mark| chunk.to < mark.next)
+    }
+
     /// The chunk, with what the stage that writes the source promises.
     fn chunk(&self, wants: &Wants, source: PartitionId, at: i64) -> Result<Chunk, String> {
         let board = &self.router.board;
@@ -194,7 +201,8 @@ impl Exchanges {
         Ok(puller.seat(bucket))
     }
 
-    /// Asks other peers for the partitions that have no replica here; one call a peer.
+    /// Asks other peers for the partitions that have no replica here; one call a peer. Where those who have nothing are
+    /// to wait for events, the first news is enough: the others would hold it up.
     pub async fn ask(
         &self,
         wants: &Wants,
@@ -219,13 +227,17 @@ impl Exchanges {
             });
             Some(async move { self.router.calls.ask(&key, Lane::Request, ask).await })
         });
-        let mut chunks = Vec::new();
-        for said in futures::future::join_all(calls).await {
+        let mut chunks: Vec<Chunk> = Vec::new();
+        let mut calls: FuturesUnordered<_> = calls.collect();
+        while let Some(said) = calls.next().await {
             match said {
                 Ok(Said::Chunks(found)) => chunks.extend(found),
                 Ok(Said::No(why)) => tracing::debug!(why, "a source did not answer"),
                 Ok(_) => tracing::debug!("a source answered something else"),
                 Err(error) => tracing::debug!(%error, "a source did not answer"),
+            }
+            if !wait.is_zero() && chunks.iter().any(|chunk| chunk.to > chunk.from) {
+                break;
             }
         }
         chunks

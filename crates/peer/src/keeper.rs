@@ -89,8 +89,10 @@ fn keep(
     let mut exported = Vec::new();
     for Due { shard, replica, checkpoint, partitions, export } in due {
         let Checkpoint { index, term, hard, small, rows } = checkpoint;
-        tables.save(shard, Applied { replica, index, term, hard }, &small, &rows)?;
-        kept.push(Kept { shard, replica, index });
+        // A snapshot that was installed meanwhile is newer.
+        if tables.save(shard, Applied { replica, index, term, hard }, &small, &rows)? {
+            kept.push(Kept { shard, replica, index });
+        }
         if let Some(rows) = export {
             let manifest = snapshot::export(exports, shard, index, small, rows, partitions);
             exported.push(Exported { shard, replica, index, term, manifest });

@@ -15,7 +15,7 @@ use crate::{groups, keep_catalogue, membership, problems, shards, survey, tasks,
 use flow::Pipelines;
 use model::catalogue::{Addresses, Change, Changed, Enrolled};
 use model::id::CATALOGUE;
-use model::{MeshId, Op, Problem, ReplicaId, ShardId};
+use model::{MeshId, Op, PeerId, Problem, ReplicaId, ShardId};
 use net::{Lane, Net};
 use ractor::ActorRef;
 use replica::Answer;
@@ -223,11 +223,12 @@ async fn roster(
 /// Pulls the catalogue where no replica of it is here, and learns who leads what elsewhere.
 async fn follow(router: Router) {
     let mut surveyed = Instant::now();
+    let mut asked = PeerId(0);
     loop {
         tokio::time::sleep(FOLLOW).await;
         let board = &router.board;
         if !board.here(CATALOGUE) {
-            pull_catalogue(&router).await;
+            pull_catalogue(&router, &mut asked).await;
         }
         let elsewhere = (0..board.shards()).any(|shard| !board.here(ShardId(shard)));
         if elsewhere && surveyed.elapsed() >= SURVEY {
@@ -237,19 +238,20 @@ async fn follow(router: Router) {
     }
 }
 
-async fn pull_catalogue(router: &Router) {
+/// Asks who is said to lead it, and one peer more, another each time: neither may know any better than this one.
+async fn pull_catalogue(router: &Router, asked: &mut PeerId) {
     let catalogue = router.board.catalogue();
     let me = router.board.me();
-    for peer in catalogue.roster.keys().filter(|peer| **peer != me) {
-        let Some(key) = router.board.key_of(*peer) else { continue };
+    let others = || catalogue.roster.keys().copied().filter(|peer| *peer != me);
+    let leader = router.board.leader(CATALOGUE).filter(|leader| *leader != me);
+    let next = others().find(|peer| *peer > *asked).or_else(|| others().next());
+    *asked = next.unwrap_or_default();
+    for peer in leader.into_iter().chain(next) {
+        let Some(key) = router.board.key_of(peer) else { continue };
         let ask = Ask::Catalogue { since: catalogue.index };
-        match router.calls.ask(&key, Lane::Request, ask).await {
-            Ok(Said::Catalogue(Some(newer))) => {
-                router.board.learn(Arc::new(*newer));
-                return;
-            }
-            Ok(Said::Catalogue(None)) => return,
-            Ok(_) | Err(_) => {}
+        if let Ok(Said::Catalogue(Some(newer))) = router.calls.ask(&key, Lane::Request, ask).await {
+            router.board.learn(Arc::new(*newer));
+            return;
         }
     }
 }
@@ -303,7 +305,10 @@ async fn persist(router: &Router, change: Change) {
 async fn replace(router: Router, mut doubts: Vec<(ShardId, ReplicaId)>) {
     while !doubts.is_empty() {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        doubts.retain(|(shard, _)| !router.board.here(*shard));
+        // What the ring has moved elsewhere meanwhile needs no replica here.
+        let board = &router.board;
+        let wanted = |shard| board.ring().target(shard).contains(&board.me());
+        doubts.retain(|(shard, _)| !board.here(*shard) && wanted(*shard));
         for (shard, replica) in &doubts {
             answers::ask_to_replace(&router, *shard, *replica).await;
         }

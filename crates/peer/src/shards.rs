@@ -337,7 +337,14 @@ impl State {
             return;
         }
         tracing::error!(%shard, %error, "a replica cannot go on and falls silent");
-        self.slots[usize::from(shard.0)] = None;
+        if !matches!(error, replica::Error::Entry { .. }) {
+            self.remove(shard);
+            return;
+        }
+        // Its files stay for a build that understands them; this one must not begin the same replica again.
+        if let Some(slot) = self.slots[usize::from(shard.0)].take() {
+            self.tombstones.insert(shard, slot.replica.id());
+        }
         self.args.board.set_here(shard, false);
         self.args.board.led(shard, 0, None, false);
     }

@@ -155,7 +155,9 @@ impl Fetcher {
         let keep = move || {
             this.segments.sync(&partitions).map_err(text)?;
             let applied = Applied { replica, index, term, hard };
-            this.tables.replace(shard, applied, &small, &rows).map_err(text)?;
+            if !this.tables.replace(shard, applied, &small, &rows).map_err(text)? {
+                return Err("it came too late: what is here is newer".into());
+            }
             this.tables.sync().map_err(text)?;
             Fold::restore(&small, rows.into_iter()).map_err(text)
         };

@@ -45,6 +45,8 @@ pub struct State {
     start: Instant,
     /// Which source goes first: another one each time, so that none starves behind a bound.
     first: usize,
+    /// Sources on other peers had something when they were last asked.
+    busy: bool,
     /// There was more than one commit may take.
     more: bool,
 }
@@ -71,6 +73,7 @@ impl Actor for Task {
             next_time: now,
             start: now,
             first: 0,
+            busy: false,
             more: false,
         })
     }
@@ -101,9 +104,11 @@ impl State {
         let remote = if there.is_empty() {
             Vec::new()
         } else {
-            let wait = if here.from.is_empty() { limits::TASK_IDLE } else { Duration::ZERO };
+            let idle = here.from.is_empty() && !self.busy;
+            let wait = if idle { limits::TASK_IDLE } else { Duration::ZERO };
             self.args.exchanges.ask(&wants, there.clone(), wait).await
         };
+        self.busy = remote.iter().any(is_news);
         let timed = Instant::now() >= self.next_time;
         if told || timed || self.more || task.has_more() || remote.iter().any(is_news) {
             return self.turn(task, here, remote, timed).await;
@@ -163,6 +168,7 @@ impl State {
                 task.step(now_ms, input, &mut actions).map_err(text)?;
             }
             let mut chunks = exchanges.gather(&here)?;
+            let behind = chunks.iter().any(|chunk| is_news(chunk) && exchanges.has_more(chunk));
             chunks.extend(remote);
             let moved = chunks.iter().any(is_news);
             let ends: Vec<_> = chunks.iter().map(|chunk| (chunk.source, chunk.to)).collect();
@@ -174,10 +180,11 @@ impl State {
             if actions.is_empty() && timed {
                 task.step(now_ms, Input::Time, &mut actions).map_err(text)?;
             }
-            // A chunk that was cut short, or not taken whole, leaves more behind.
+            // A chunk that was cut short, or not taken whole, leaves more behind: so does one of an older range, which
+            // nobody feeds ahead.
             let reached: BTreeMap<_, _> = task.positions().collect();
             let short = ends.iter().any(|(source, to)| reached.get(source) != Some(to));
-            let more = size >= limits::CHUNK_BYTES || short;
+            let more = size >= limits::CHUNK_BYTES || short || behind;
             Ok(Turned { task, actions, more })
         };
         Ok(tokio::task::spawn_blocking(work).await??)

@@ -25,8 +25,10 @@ use bytes::Bytes;
 use groups::Groups;
 use model::entry::Commit;
 use model::group::Group;
+use model::log::EntryKind;
 use model::{
-    Batch, Catalogue, Entry, HardState, MeshId, Op, Origin, PartitionId, ReplicaId, ShardId, TaskId,
+    Batch, Catalogue, Entry, HardState, LogEntry, MeshId, Op, Origin, PartitionId, ReplicaId,
+    ShardId, TaskId,
 };
 use origins::Origins;
 use raft::eraftpb::ConfChangeV2;
@@ -247,6 +249,23 @@ impl Fold {
             outcomes.push(self.operate(op, actions));
         }
         Ok(())
+    }
+
+    /// Applies the next entry as the journal keeps it: for who folds a log by itself, to hold replicas against it.
+    pub fn follow(
+        &mut self,
+        entry: &LogEntry,
+        outcomes: &mut Vec<Result<Answer, Refusal>>,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Error> {
+        match entry.kind {
+            EntryKind::Normal => {
+                self.apply(entry.index, entry.term, &entry.bytes, outcomes, actions)
+            }
+            EntryKind::Configuration => {
+                self.configure(entry.index, entry.term, &entry.bytes).map(drop)
+            }
+        }
     }
 
     /// Applies a configuration entry: its change in consensus's words, or `None` if it is refused.

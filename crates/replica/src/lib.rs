@@ -4,6 +4,7 @@
 //! quorum of voters has it on disk and this replica has applied it. It never does I/O, never asks a clock or dice.
 
 pub mod action;
+mod arrival;
 pub mod checkpoint;
 pub mod configuration;
 pub mod error;
@@ -11,19 +12,21 @@ pub mod fold;
 pub mod input;
 mod limits;
 mod log;
+mod reopen;
 pub mod replica;
 pub mod retention;
 pub mod status;
 pub mod wire;
 
 pub use action::{Action, Answer, Refusal};
+pub use arrival::{Arrival, arrival};
 pub use checkpoint::{Checkpoint, Restored};
 pub use error::Error;
 pub use fold::{Fold, Member, Partition, TaskState};
 pub use input::{Input, Now};
+pub use reopen::{Journalled, Reopened, Tabled, reopen};
 pub use replica::{Config, Replica};
 pub use status::Status;
-pub use wire::may_create;
 
 /// How often the driver steps `Input::Tick`, in ms. Election takes 10 to 20 of them, so at most 1 s of silence.
 pub const TICK_MS: u64 = 50;

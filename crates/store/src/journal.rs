@@ -79,24 +79,6 @@ pub struct RecoveredShard {
     pub doubt: Option<String>,
 }
 
-impl RecoveredShard {
-    /// Moves the base up to where the tables stand (index, term) and drops the entries below.
-    ///
-    /// Fails if the journal does not reach the tables from below, or begins above them: something is lost.
-    pub fn rebase(&mut self, index: u64, term: u64) -> Result<(), Error> {
-        let last = self.base.0 + self.entries.len() as u64;
-        if self.base.0 > index {
-            return Err(Error::Missing(format!("entries {} to {}", index + 1, self.base.0)));
-        }
-        if last < index {
-            return Err(Error::Missing(format!("entries {} to {index}", last + 1)));
-        }
-        self.entries.retain(|entry| entry.index > index);
-        self.base = (index, term);
-        Ok(())
-    }
-}
-
 /// Appends frames of records and makes them last, for all shards of a peer.
 pub struct Journal {
     limits: Limits,

@@ -82,6 +82,18 @@ impl SimDisk {
         state.cut_at = None;
     }
 
+    /// Whether the power has gone since [`SimDisk::cut_at`].
+    pub fn is_off(&self) -> bool {
+        self.lock().off
+    }
+
+    /// Where the last write to a file began, and how many bytes it had.
+    pub fn last_write(&self, path: &str) -> Option<(u64, usize)> {
+        let state = self.lock();
+        let inode = state.named(path).ok()?;
+        state.files.get(&inode)?.last_write
+    }
+
     /// How many changes (writes, truncations, syncs, new, renamed and removed names) there have been.
     pub fn changes(&self) -> u64 {
         self.lock().changes
@@ -105,6 +117,11 @@ impl SimDisk {
     pub fn set(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut self.lock().faults);
         self.shared.released.notify_all();
+    }
+
+    /// The switches as they are.
+    pub fn faults(&self) -> Faults {
+        self.lock().faults
     }
 
     /// Flips one bit of a file, in memory and on the disk.

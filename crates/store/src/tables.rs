@@ -4,8 +4,9 @@
 //! fold. Keyspace `rows`: shard u16, generation u32, stage u128, bucket u32 (big-endian), key -> value. A fold that
 //! replaces another is written under a new generation and becomes the shard's in the one write of its state.
 //!
-//! Promises that a saved fold and its rows are of one moment, after any crash. Written without sync: the journal
-//! holds what is newer, and it is cut only after [`Tables::sync`]. Never decides when to save.
+//! Promises that a saved fold and its rows are of one moment, after any crash, and that an older fold never takes the
+//! place of a newer one: whoever saves may have been overtaken. Written without sync: the journal holds what is newer,
+//! and it is cut only after [`Tables::sync`]. Never decides when to save.
 
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use model::{HardState, ReplicaId, ShardId, StageId, TaskId};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 const VERSION: u8 = 1;
 /// Small: a shard's hot rows are in memory in front of the tables, which are read at start only.
@@ -36,6 +38,12 @@ pub struct Applied {
     pub hard: HardState,
 }
 
+impl Applied {
+    fn is_newer_than(&self, other: &Self) -> bool {
+        (self.replica, self.index) > (other.replica, other.index)
+    }
+}
+
 /// A saved fold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Saved {
@@ -51,6 +59,8 @@ pub struct Tables {
     database: Database,
     rows: Keyspace,
     shards: Keyspace,
+    /// Held while a shard changes: its state is read and written in several steps.
+    changing: Mutex<()>,
 }
 
 impl Tables {
@@ -67,21 +77,29 @@ impl Tables {
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
         let rows = database.keyspace("rows", options)?;
         let shards = database.keyspace("shards", options)?;
-        let tables = Self { database, rows, shards };
+        let tables = Self { database, rows, shards, changing: Mutex::default() };
         tables.shards()?;
         Ok(tables)
     }
 
-    /// Saves a fold and the rows that changed, as one: all or nothing of it survives. Not synced.
+    /// Saves a fold and the rows that changed since its replica last saved, as one: all or nothing of it survives. Not
+    /// synced. False if a newer fold or replica is there: then nothing has changed.
     pub fn save(
         &self,
         shard: ShardId,
         applied: Applied,
         small: &[u8],
         rows: &[(TaskId, Bytes, Option<Bytes>)],
-    ) -> Result<(), Error> {
-        let generation = match self.generation(shard)? {
-            Some(generation) => generation,
+    ) -> Result<bool, Error> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = match self.state(shard)? {
+            Some((_, there)) if there.is_newer_than(&applied) => return Ok(false),
+            Some((generation, there)) if there.replica == applied.replica => generation,
+            // What a replica before this one has left is none of its.
+            Some((old, _)) => {
+                self.sweep(shard, None)?;
+                old.wrapping_add(1)
+            }
             None => {
                 self.sweep(shard, None)?;
                 0
@@ -96,18 +114,24 @@ impl Tables {
             }
         }
         self.put_state(&mut batch, shard, generation, applied, small);
-        Ok(batch.commit()?)
+        batch.commit()?;
+        Ok(true)
     }
 
-    /// Saves a fold in place of all that the shard had. Not synced.
+    /// Saves a fold in place of all that the shard had. Not synced. False as in [`Tables::save`].
     pub fn replace(
         &self,
         shard: ShardId,
         applied: Applied,
         small: &[u8],
         rows: &[(TaskId, Bytes, Bytes)],
-    ) -> Result<(), Error> {
-        let old = self.generation(shard)?;
+    ) -> Result<bool, Error> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = self.state(shard)?;
+        if there.is_some_and(|(_, there)| there.is_newer_than(&applied)) {
+            return Ok(false);
+        }
+        let old = there.map(|(generation, _)| generation);
         let generation = old.map_or(0, |old| old.wrapping_add(1));
         self.sweep(shard, old)?;
         let mut batch = self.database.batch();
@@ -122,7 +146,8 @@ impl Tables {
         }
         self.put_state(&mut batch, shard, generation, applied, small);
         batch.commit()?;
-        self.sweep(shard, Some(generation))
+        self.sweep(shard, Some(generation))?;
+        Ok(true)
     }
 
     /// Makes all saves last.
@@ -158,13 +183,14 @@ impl Tables {
 
     /// Forgets a shard. Not synced.
     pub fn remove(&self, shard: ShardId) -> Result<(), Error> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.shards.remove(shard.0.to_be_bytes())?;
         self.sweep(shard, None)
     }
 
-    fn generation(&self, shard: ShardId) -> Result<Option<u32>, Error> {
+    fn state(&self, shard: ShardId) -> Result<Option<(u32, Applied)>, Error> {
         let state = self.shards.get(shard.0.to_be_bytes())?;
-        state.map(|state| read_state(shard, &state).map(|(generation, _)| generation)).transpose()
+        state.map(|state| read_state(shard, &state)).transpose()
     }
 
     /// Removes the shard's rows of all generations but one: those of an old fold, and those that an interrupted

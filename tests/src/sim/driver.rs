@@ -6,7 +6,7 @@ use super::disk::{Disk, Frame, Part};
 use super::world::{Ask, Event, Reply, World};
 use bytes::Bytes;
 use model::{Epoch, PeerId, ReplicaId};
-use replica::{Action, Input, Now, Replica, TICK_MS, may_create};
+use replica::{Action, Arrival, Input, Now, Replica, TICK_MS, arrival};
 use std::collections::BTreeMap;
 
 /// A peer: its disk outlives its processes.
@@ -328,15 +328,16 @@ impl World {
         if !peer.is_up() {
             return Ok(());
         }
-        let here = peer.replica.as_ref().map_or(0, |replica| replica.id().0);
-        if to.0 > here.max(peer.disk.tombstone) && may_create(&message) {
-            self.create(id, to)?;
-        } else if to.0 != here && to.0 != 0 {
-            // Somebody counts on a replica that is not here: it was lost.
-            let other = from.1.0;
-            let life = self.peers.get(&other).map_or(0, Peer::life_number);
-            self.after(300, Event::Report { peer: other, life, replica: to });
-            return Ok(());
+        let here = peer.replica.as_ref().map(Replica::id);
+        match arrival(here, Some(ReplicaId(peer.disk.tombstone)), to, &message) {
+            Arrival::Here => {}
+            Arrival::Begin => self.create(id, to)?,
+            Arrival::Missing => {
+                let other = from.1.0;
+                let life = self.peers.get(&other).map_or(0, Peer::life_number);
+                self.after(300, Event::Report { peer: other, life, replica: to });
+                return Ok(());
+            }
         }
         self.input(id, Input::Message { from: from.0, from_peer: from.1, message })
     }

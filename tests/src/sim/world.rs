@@ -183,6 +183,7 @@ impl World {
         Outcome {
             trace: self.trace,
             events: self.events,
+            simulated_ms: self.now_us / 1000,
             acknowledged: self.clients.acknowledged(),
             crashes: self.crashes,
             snapshots: self.snapshots,

@@ -102,7 +102,8 @@ impl State {
     /// Writes what is committed to the segments, moves the marks, wakes readers, then lets answers go.
     pub(super) fn flush_appends(&mut self) {
         for (partition, (shard, batches)) in std::mem::take(&mut self.appends.by_partition) {
-            if let Err(error) = self.args.segments.append_many(partition, &batches) {
+            // A snapshot that was not finished may have brought the first of them already.
+            if let Err(error) = self.args.segments.append_missing(partition, &batches) {
                 self.on_fenced(format!("a segment cannot be written: {error}"));
                 return;
             }
@@ -224,6 +225,8 @@ impl State {
         let id = replica.id();
         tracing::debug!(%shard, replica = %id, "a replica was removed from here");
         self.tombstones.insert(shard, id);
+        // It says nothing of the replica that may come next.
+        self.durable.remove(&shard);
         self.record(Record::Tombstone { shard, replica: id });
         self.appends.by_partition.retain(|_, (of, _)| *of != shard);
         self.args.board.set_here(shard, false);

@@ -9,7 +9,7 @@ use crate::limits;
 use bytes::{Buf, Bytes};
 use model::{MeshId, PeerId, ReplicaId, ShardId};
 use net::{Lane, Net, PeerKey};
-use replica::{Input, Replica};
+use replica::{Arrival, Input, Replica};
 use std::collections::BTreeMap;
 use std::time::Instant;
 use store::Record;
@@ -131,16 +131,13 @@ impl State {
         message: Bytes,
     ) {
         let here = self.slot(shard).map(|slot| slot.replica.id());
-        // Id 0 knocks at whatever replica of the shard is here.
-        if to != ReplicaId(0) && here != Some(to) {
-            let newer = here.is_none_or(|id| id < to);
-            if !newer || !replica::may_create(&message) {
-                self.report_missing(from_peer, shard, to);
-                return;
+        match replica::arrival(here, self.tombstones.get(&shard).copied(), to, &message) {
+            Arrival::Here => {}
+            Arrival::Begin => {
+                self.retire(shard);
+                self.begin(shard, to);
             }
-            // A newer id for this peer: the replica here was removed while it did not hear of it.
-            self.retire(shard);
-            self.begin(shard, to);
+            Arrival::Missing => return self.report_missing(from_peer, shard, to),
         }
         let Some(slot) = self.slot(shard) else { return };
         if !slot.replica.is_leading() {
@@ -167,12 +164,7 @@ impl State {
         });
     }
 
-    /// A leader sends to an id only after a committed configuration entry made it: so the first message
-    /// makes the replica here, unless its tombstone says that it is no more.
     fn begin(&mut self, shard: ShardId, replica: ReplicaId) {
-        if self.tombstones.get(&shard).is_some_and(|tombstone| replica <= *tombstone) {
-            return;
-        }
         let config = self.config(shard);
         let restored = Replica::joining(&config, replica);
         let base = restored.base;

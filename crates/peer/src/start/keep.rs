@@ -5,14 +5,11 @@
 
 use crate::problems;
 use model::{PartitionId, Problem, ReplicaId, ShardId};
-use replica::{Config, Fold, Replica, Restored};
+use replica::{Config, Journalled, Reopened, Replica, Tabled};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use store::{
-    Disk, Folder, Head, Journal, RealDisk, Record, Recovered, RecoveredShard, Saved, Segments,
-    Tables,
-};
+use store::{Disk, Folder, Head, Journal, RealDisk, Record, Recovered, Segments, Tables};
 
 /// Everything that was kept.
 pub struct Kept {
@@ -64,6 +61,7 @@ fn open_all(
     }
     let mut parts = opening.kept;
     settle_segments(&segments, &mut parts)?;
+    bury(&mut journal, &mut parts)?;
     Ok(Kept {
         journal,
         segments: Arc::new(segments),
@@ -73,6 +71,22 @@ fn open_all(
         durable: parts.durable,
         doubts: parts.doubts,
     })
+}
+
+/// A replica in doubt never comes back under its id: a leader that knows of nothing it had acknowledged would let it
+/// begin once more.
+fn bury(journal: &mut Journal, parts: &mut Parts) -> Result<(), store::Error> {
+    let mut records = Vec::new();
+    for (shard, replica) in parts.doubts.iter().copied() {
+        records.push(Record::Tombstone { shard, replica });
+        let known = parts.tombstones.entry(shard).or_default();
+        *known = replica.max(*known);
+    }
+    if records.is_empty() {
+        return Ok(());
+    }
+    journal.write(&records)?;
+    journal.sync().map(drop)
 }
 
 #[derive(Default)]
@@ -110,84 +124,44 @@ impl Opening<'_> {
     ) -> Result<(), store::Error> {
         let config = self.config(shard);
         if founding {
-            let restored = Replica::founded(&config);
-            self.begin(shard, config, restored);
+            let founded = Replica::new(config.clone(), Replica::founded(&config));
+            self.kept.replicas.push((shard, founded.expect("a founder's log is empty")));
             return Ok(());
         }
-        let Some(found) = recovered.shards.remove(&shard) else {
-            return self.without_journal(shard, recovered.doubt.as_deref());
-        };
-        if found.tombstone.0 > 0 {
+        let found = recovered.shards.remove(&shard);
+        if let Some(found) = found.as_ref().filter(|found| found.tombstone.0 > 0) {
             self.kept.tombstones.insert(shard, found.tombstone);
         }
-        if found.replica.0 == 0 {
-            return self.forget(shard);
-        }
-        if let Some(why) = &found.doubt {
-            return self.doubt(shard, found.replica, why);
-        }
-        let saved = self.tables.load(shard)?.filter(|saved| saved.applied.replica == found.replica);
-        self.restore(shard, config, found, saved)
-    }
-
-    /// The tables know a replica that the journal does not: its votes and its newest entries are lost.
-    fn without_journal(&mut self, shard: ShardId, doubt: Option<&str>) -> Result<(), store::Error> {
-        match self.tables.load(shard)? {
-            Some(saved) => {
-                let why = doubt.unwrap_or("its journal is missing");
-                self.doubt(shard, saved.applied.replica, why)
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn restore(
-        &mut self,
-        shard: ShardId,
-        config: Config,
-        mut found: RecoveredShard,
-        saved: Option<Saved>,
-    ) -> Result<(), store::Error> {
-        let fold = match saved {
-            None => Replica::joining(&config, found.replica).fold,
-            Some(Saved { applied, small, rows }) => {
-                if let Err(error) = found.rebase(applied.index, applied.term) {
-                    return self.doubt(shard, found.replica, &error.to_string());
+        let journal = found.map(|found| Journalled {
+            replica: found.replica,
+            base: found.base,
+            hard: found.hard,
+            entries: found.entries,
+            doubt: found.doubt,
+        });
+        let tables = self.tables.load(shard)?.map(|saved| Tabled {
+            replica: saved.applied.replica,
+            index: saved.applied.index,
+            commit: saved.applied.hard.commit,
+            small: saved.small,
+            rows: saved.rows,
+        });
+        match replica::reopen(config, journal, recovered.doubt.as_deref(), tables) {
+            Reopened::Nothing => self.tables.remove(shard),
+            Reopened::Replica { replica, stale } => {
+                if stale {
+                    self.tables.remove(shard)?;
                 }
-                self.kept.durable.insert(shard, applied.index);
-                match Fold::restore(&small, rows.into_iter()) {
-                    Ok(fold) => fold,
-                    Err(error) => return self.doubt(shard, found.replica, &error.to_string()),
-                }
+                self.kept.durable.insert(shard, replica.fold().index());
+                self.kept.replicas.push((shard, *replica));
+                Ok(())
             }
-        };
-        if found.base.0 > fold.index() {
-            return self.doubt(shard, found.replica, "the journal begins above the tables");
-        }
-        let RecoveredShard { replica, base, hard, entries, .. } = found;
-        self.begin(shard, config, Restored { replica, fold, hard, entries, base });
-        Ok(())
-    }
-
-    fn begin(&mut self, shard: ShardId, config: Config, restored: Restored) {
-        let id = restored.replica;
-        match Replica::new(config, restored) {
-            Ok(replica) => self.kept.replicas.push((shard, replica)),
-            Err(error) => {
-                tracing::error!(%shard, replica = %id, %error, "a replica cannot start");
-                self.kept.doubts.push((shard, id));
+            Reopened::Doubt { replica, why } => {
+                tracing::error!(%shard, %replica, why, "a replica is in doubt and must be replaced");
+                self.kept.doubts.push((shard, replica));
+                self.tables.remove(shard)
             }
         }
-    }
-
-    fn doubt(&mut self, shard: ShardId, replica: ReplicaId, why: &str) -> Result<(), store::Error> {
-        tracing::error!(%shard, %replica, why, "a replica is in doubt and must be replaced");
-        self.kept.doubts.push((shard, replica));
-        self.forget(shard)
-    }
-
-    fn forget(&mut self, shard: ShardId) -> Result<(), store::Error> {
-        self.tables.remove(shard)
     }
 }
 

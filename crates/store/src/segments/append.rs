@@ -18,6 +18,14 @@ impl Segments {
         self.append_many(partition, std::slice::from_ref(batch))
     }
 
+    /// Appends those of the batches that do not lie below the end of what is here: somebody else may have brought the
+    /// first of them, and committed batches never change.
+    pub fn append_missing(&self, partition: PartitionId, batches: &[Batch]) -> Result<(), Error> {
+        let end = self.next_offset(partition)?;
+        let present = batches.partition_point(|batch| batch.next_offset() <= end);
+        self.append_many(partition, &batches[present..])
+    }
+
     /// Appends batches to one partition with one write.
     ///
     /// Fails with [`Error::Misuse`] if they do not lie behind what is there. If the write fails nothing has been

@@ -34,6 +34,8 @@ pub struct Inode {
     pub kept: Vec<u8>,
     pub pending: Vec<Change>,
     pub open: u32,
+    /// Where the last write began, and how many bytes it had.
+    pub last_write: Option<(u64, usize)>,
 }
 
 #[derive(Clone)]
@@ -51,6 +53,9 @@ pub enum NameChange {
 
 impl Inode {
     pub fn apply(&mut self, change: Change) {
+        if let Change::Write { at, bytes } = &change {
+            self.last_write = Some((*at, bytes.len()));
+        }
         change.onto(&mut self.now);
         self.pending.push(change);
     }

@@ -51,6 +51,20 @@ fn a_fold_and_its_rows_are_saved_as_one_and_loaded_in_order() {
 }
 
 #[test]
+fn a_save_that_was_overtaken_changes_nothing_and_a_new_replica_begins_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = Tables::open(dir.path()).unwrap();
+    let shard = ShardId(7);
+    let of = |replica: u64, index| Applied { replica: ReplicaId(replica), ..at(index) };
+    assert!(tables.replace(shard, of(4, 90), b"", &[row(0, "a", "snapshot")]).unwrap());
+    assert!(!tables.save(shard, of(4, 70), b"", &[put(&row(0, "a", "late"))]).unwrap());
+    assert!(tables.save(shard, of(6, 20), b"", &[put(&row(0, "b", "new"))]).unwrap());
+    assert!(!tables.replace(shard, of(4, 99), b"", &[row(0, "a", "late")]).unwrap());
+    let saved = tables.load(shard).unwrap().unwrap();
+    assert_eq!((saved.applied, saved.rows), (of(6, 20), vec![row(0, "b", "new")]));
+}
+
+#[test]
 fn a_fold_that_replaces_another_leaves_none_of_its_rows() {
     let dir = tempfile::tempdir().unwrap();
     let tables = Tables::open(dir.path()).unwrap();

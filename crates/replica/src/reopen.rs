@@ -1,0 +1,164 @@
+//! What a start makes of what the disk kept of a shard: a replica that goes on, nothing, or a doubt.
+//!
+//! Promises that a replica which may have forgotten what it promised does not start. Never opens a file.
+
+use crate::checkpoint::Restored;
+use crate::fold::Fold;
+use crate::replica::{Config, Replica};
+use bytes::Bytes;
+use model::{HardState, LogEntry, ReplicaId, TaskId};
+
+/// What the journal kept of a shard.
+#[derive(Clone, Debug)]
+pub struct Journalled {
+    /// 0: there is none, only a tombstone, or damage where one may have been.
+    pub replica: ReplicaId,
+    /// Index and term before the first entry.
+    pub base: (u64, u64),
+    pub hard: HardState,
+    pub entries: Vec<LogEntry>,
+    /// Why the journal cannot be believed.
+    pub doubt: Option<String>,
+}
+
+/// What the tables kept of a shard.
+#[derive(Clone, Debug)]
+pub struct Tabled {
+    pub replica: ReplicaId,
+    pub index: u64,
+    /// What the replica knew to be committed when this was written.
+    pub commit: u64,
+    pub small: Vec<u8>,
+    pub rows: Vec<(TaskId, Bytes, Bytes)>,
+}
+
+/// What becomes of a shard on this peer.
+pub enum Reopened {
+    /// No replica is here. Tables that are here nevertheless are of one that was removed: drop them.
+    Nothing,
+    /// It goes on. `stale`: the tables are those of a replica before it, drop them.
+    Replica { replica: Box<Replica>, stale: bool },
+    /// It must not go on: write its tombstone, drop its tables, and ask its shard for another.
+    Doubt { replica: ReplicaId, why: String },
+}
+
+/// Makes of a shard what can be made. `lost` says what of the journal cannot be read at all, not even whose it was.
+pub fn reopen(
+    config: Config,
+    journal: Option<Journalled>,
+    lost: Option<&str>,
+    tables: Option<Tabled>,
+) -> Reopened {
+    let Some(journal) = journal else {
+        // The tables know a replica that the journal does not: its votes and its newest entries are lost.
+        return match tables {
+            Some(Tabled { replica, .. }) => {
+                Reopened::Doubt { replica, why: lost.unwrap_or("its journal is missing").into() }
+            }
+            None => Reopened::Nothing,
+        };
+    };
+    let id = journal.replica;
+    if id.0 == 0 {
+        return Reopened::Nothing;
+    }
+    let stale = tables.as_ref().is_some_and(|tables| tables.replica != id);
+    let tables = tables.filter(|_| !stale);
+    match restore(config, journal, tables) {
+        Ok(replica) => Reopened::Replica { replica: Box::new(replica), stale },
+        Err(why) => Reopened::Doubt { replica: id, why },
+    }
+}
+
+fn restore(config: Config, journal: Journalled, tables: Option<Tabled>) -> Result<Replica, String> {
+    let Journalled { replica, base, hard, entries, doubt } = journal;
+    if let Some(why) = doubt {
+        return Err(why);
+    }
+    let last = base.0 + entries.len() as u64;
+    let fold = match tables {
+        None => Replica::joining(&config, replica).fold,
+        // A checkpoint holds what the journal had synced before. Only a snapshot comes to the tables first.
+        Some(Tabled { index, commit, .. }) if last < index && commit >= index => {
+            return Err(format!("entries {} to {index} are not in the journal", last + 1));
+        }
+        Some(Tabled { small, rows, .. }) => {
+            Fold::restore(&small, rows.into_iter()).map_err(|error| error.to_string())?
+        }
+    };
+    let restored = Restored { replica, fold, hard, entries, base };
+    Replica::new(config, restored).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Status;
+    use model::log::EntryKind;
+    use model::{MeshId, PeerId, ShardId};
+
+    const ID: ReplicaId = ReplicaId(4);
+
+    fn config() -> Config {
+        let (shard, mesh, peer) = (ShardId(3), MeshId(1), PeerId(2));
+        Config { shard, mesh, shards: 8, replication: 3, peer, seed: 0 }
+    }
+
+    /// Entries 2 to `last`, all of term 1.
+    fn journal(last: u64) -> Journalled {
+        let entry =
+            |index| LogEntry { index, term: 1, kind: EntryKind::Normal, bytes: Bytes::new() };
+        let hard = HardState { term: 1, vote: 0, commit: 2 };
+        let entries = (2..=last).map(entry).collect();
+        Journalled { replica: ID, base: (1, 1), hard, entries, doubt: None }
+    }
+
+    fn tables(replica: ReplicaId, index: u64, commit: u64) -> Tabled {
+        let mut fold = Fold::genesis(&config());
+        for index in 2..=index {
+            fold.apply(index, 1, &Bytes::new(), &mut Vec::new(), &mut Vec::new())
+                .expect("an empty entry means nothing");
+        }
+        Tabled { replica, index, commit, small: fold.small(), rows: Vec::new() }
+    }
+
+    fn told(journal: Option<Journalled>, tables: Option<Tabled>) -> String {
+        match reopen(config(), journal, None, tables) {
+            Reopened::Nothing => "nothing".into(),
+            Reopened::Doubt { replica, why } => format!("{replica} in doubt: {why}"),
+            Reopened::Replica { replica, stale } => {
+                let Status { applied, last, .. } = replica.status();
+                format!("{} at {applied} of {last}, stale {stale}", replica.id())
+            }
+        }
+    }
+
+    #[test]
+    fn a_replica_goes_on_from_its_tables_with_what_the_journal_has_above_them() {
+        assert_eq!(told(Some(journal(9)), None), "r4 at 1 of 9, stale false");
+        assert_eq!(told(Some(journal(9)), Some(tables(ID, 6, 6))), "r4 at 6 of 9, stale false");
+    }
+
+    #[test]
+    fn tables_of_a_checkpoint_above_the_journal_are_a_doubt_those_of_a_snapshot_are_not() {
+        let found = told(Some(journal(5)), Some(tables(ID, 8, 8)));
+        assert_eq!(found, "r4 in doubt: entries 6 to 8 are not in the journal");
+        let found = told(Some(journal(5)), Some(tables(ID, 8, 5)));
+        assert_eq!(found, "r4 at 8 of 8, stale false", "its journal was not told yet");
+    }
+
+    #[test]
+    fn tables_of_another_replica_are_dropped() {
+        let found = told(Some(journal(5)), Some(tables(ReplicaId(3), 8, 8)));
+        assert_eq!(found, "r4 at 1 of 5, stale true");
+    }
+
+    #[test]
+    fn tables_without_a_journal_and_a_journal_that_doubts_itself_are_doubts() {
+        let found = told(None, Some(tables(ID, 8, 8)));
+        assert_eq!(found, "r4 in doubt: its journal is missing");
+        let doubted = Journalled { doubt: Some("it is rotten".into()), ..journal(5) };
+        assert_eq!(told(Some(doubted), None), "r4 in doubt: it is rotten");
+        assert_eq!(told(None, None), "nothing");
+    }
+}
