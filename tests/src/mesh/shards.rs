@@ -219,7 +219,8 @@ impl World {
                 gathered.or_insert_with(|| (shard, Vec::new())).1.push(batch);
                 Ok(())
             }
-            Action::Trim { .. } => Ok(()),
+            // No client here trims or deletes.
+            Action::Trim { .. } | Action::Drop { .. } => Ok(()),
             Action::TaskMoved { task, .. } => {
                 let Some(process) = self.process(h) else { return Ok(()) };
                 process.moved.push((shard, task));

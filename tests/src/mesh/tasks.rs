@@ -66,7 +66,8 @@ impl World {
         };
         let sources = code.sources.iter().map(|of| source(&of.stream)).collect::<Option<_>>()?;
         let (output, dead) = (stage.output.map(partition), partition(stage.dead?));
-        Some((code, TaskStreams { output, dead, sources }))
+        let sides = stage.sides.iter().copied().map(partition).collect();
+        Some((code, TaskStreams { output, dead, sides, sources }))
     }
 
     /// The task ends and is built again from its last commit after a pause.

@@ -117,7 +117,7 @@ impl Model {
                     self.commit(known, *commit, outcome, &mut placed)
                 }
                 Op::Producer { nonce } => self.producer(nonce, outcome),
-                Op::Catalogue(_) | Op::Trim { .. } | Op::Group(_) => Ok(()),
+                Op::Catalogue(_) | Op::Trim { .. } | Op::Drop { .. } | Op::Group(_) => Ok(()),
             };
             operated.map_err(|why| format!("{shard} at entry {}: {why}", entry.index))?;
         }
