@@ -249,7 +249,10 @@ impl Mesh {
     /// M1: finds what this step changed and tells it, in the order of keys.
     fn tell(&mut self, now_us: u64, actions: &mut Vec<Action>) {
         let mut changed = BTreeMap::new();
-        for found in self.foca.iter_membership_state() {
+        let own = &self.identity().key;
+        // An earlier life of this peer, called gone by others, is nobody to seek.
+        let others = self.foca.iter_membership_state().filter(|found| found.id().key != *own);
+        for found in others {
             let (id, state) = (found.id(), State::from(found.state()));
             let known = self.members.get(&id.key);
             if known.is_some_and(|known| known.state == state && known.identity == *id) {
