@@ -12,6 +12,8 @@ use replica::{Fold, Input};
 use std::collections::BTreeMap;
 use store::Record;
 
+/// The shards are taken in so many parts, one after the other.
+const PARTS: usize = 4;
 /// The version of a manifest's and an export's bytes.
 const VERSION: u8 = 1;
 
@@ -49,24 +51,30 @@ fn all_rows(fold: &Fold) -> Vec<(TaskId, Bytes, Bytes)> {
 
 impl World {
     pub fn on_checkpoint_time(&mut self, h: usize) -> Result<(), String> {
-        let next = self.dice.range(1_500_000, 2_500_000);
+        let next = self.dice.range(300_000, 1_200_000);
         self.soon(h, next, Of::Checkpoint);
         self.checkpoint(h)
     }
 
-    /// Takes a checkpoint of every fold that moved, one round at a time.
+    /// Takes a checkpoint of the folds whose turn it is and that moved, one round at a time; of all, when the journal has
+    /// grown.
     pub fn checkpoint(&mut self, h: usize) -> Result<(), String> {
+        let most = self.menu.journal_bytes;
         let Some(process) = self.process(h) else { return Ok(()) };
         if process.keeping || process.writer.is_fenced() {
             return Ok(());
         }
         self.flush_appends(h)?;
         let Some(process) = self.process(h) else { return Ok(()) };
+        let part = process.part;
+        process.part = (part + 1) % PARTS;
+        let all = process.writer.bytes() >= most;
         let mut due = Vec::new();
         for (index, slot) in process.slots.iter_mut().enumerate() {
             let Some(slot) = slot else { continue };
             let moved = slot.replica.fold().index() > slot.checkpointed;
-            if (!moved && !slot.wants_manifest) || slot.fetching {
+            let its_turn = all || index % PARTS == part;
+            if !(moved && its_turn || slot.wants_manifest) || slot.fetching {
                 continue;
             }
             let wanted = std::mem::take(&mut slot.wants_manifest);

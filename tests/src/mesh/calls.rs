@@ -1,6 +1,6 @@
 //! Calls between peers: what can be asked, and the waiting for answers.
 //!
-//! Differs from `peer::call` and `peer::answers` in that nothing is encoded, and that a question may come twice.
+//! Does what `peer::call` and `peer::answers` do, without encoding anything.
 
 use super::host::{Waiting, host_of};
 use super::router::{Found, Origin, Query, Who, Wish};
@@ -92,23 +92,20 @@ impl World {
         let from = Asker { host: h, life, id };
         let key = self.hosts[h].key();
         let Some(there) = host_of(to, &self.hosts) else { return };
-        for delay in self.network.deliver(h, there, &mut self.dice).into_iter().flatten() {
-            let (key, ask) = (key.clone(), ask.clone());
+        if let Some(delay) = self.network.deliver_once(h, there, &mut self.dice) {
             self.soon(there, delay, Of::Asked { from, key, ask });
         }
     }
 
     /// Brings an answer to who waits for it.
     pub fn answer(&mut self, h: usize, to: Asker, said: Said) {
-        for delay in self.network.deliver(h, to.host, &mut self.dice).into_iter().flatten() {
-            let Asker { host, life, id } = to;
-            let said = said.clone();
-            let event = match id {
-                0 => Event::Joined { host, life, said },
-                _ => Event::Of(host, life, Of::Said { id, said }),
-            };
-            self.after(delay, event);
-        }
+        let Some(delay) = self.network.deliver_once(h, to.host, &mut self.dice) else { return };
+        let Asker { host, life, id } = to;
+        let event = match id {
+            0 => Event::Joined { host, life, said },
+            _ => Event::Of(host, life, Of::Said { id, said }),
+        };
+        self.after(delay, event);
     }
 
     /// The connection to a peer broke: nobody waits for it any longer.

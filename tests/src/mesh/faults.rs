@@ -53,9 +53,10 @@ enum Fault {
     Wipe,
     Rot,
     LoseWrite,
+    TaskDies,
 }
 
-const ALL: [Fault; 18] = [
+const ALL: [Fault; 19] = [
     Fault::Kill,
     Fault::KillLeader,
     Fault::PowerOff,
@@ -74,6 +75,7 @@ const ALL: [Fault; 18] = [
     Fault::Wipe,
     Fault::Rot,
     Fault::LoseWrite,
+    Fault::TaskDies,
 ];
 
 impl Menu {
@@ -178,6 +180,7 @@ impl World {
             Fault::Wipe => self.wipe(h),
             Fault::Rot => self.rot(h),
             Fault::LoseWrite => self.lose_write(h),
+            Fault::TaskDies => self.a_task_dies(h)?,
         }
         Ok(())
     }
@@ -301,6 +304,18 @@ impl World {
             self.cut_link(other, h);
         }
         self.notice(h, 500);
+    }
+
+    /// A task ends, also while its commit is under way, and is built again.
+    fn a_task_dies(&mut self, h: usize) -> Result<(), String> {
+        let tasks =
+            self.process(h).map(|process| process.tasks.keys().copied().collect::<Vec<_>>());
+        let tasks = tasks.unwrap_or_default();
+        if tasks.is_empty() {
+            return Ok(());
+        }
+        let task = *self.dice.pick(&tasks);
+        self.task_failed(h, task, "it is made to end")
     }
 
     /// The operator takes load from a peer, or gives it back.

@@ -72,8 +72,9 @@ impl World {
                 Action::Timer { after_us, token } => self.soon(h, after_us, Of::Timer { token }),
                 Action::Changed(members) => {
                     for member in members {
-                        let (key, state) = (member.identity.key, member.state);
-                        note!(self, "h{h} believes {key:?} {state:?}");
+                        let (it, state) = (member.identity, member.state);
+                        let life = (it.incarnation, it.renewals);
+                        note!(self, "h{h} believes {:?} {life:?} {state:?}", it.key);
                     }
                 }
             }

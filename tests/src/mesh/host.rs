@@ -64,6 +64,8 @@ pub struct Process {
     pub writer: Writer,
     /// A round of checkpoints is under way.
     pub keeping: bool,
+    /// Which part of the shards the next checkpoint is of.
+    pub part: usize,
     /// Indexes up to which the tables hold each fold.
     pub durable: BTreeMap<ShardId, u64>,
     pub exports: BTreeMap<ShardId, (u64, Bytes)>,

@@ -45,6 +45,11 @@ impl Network {
         [Some(self.delay(dice)), second]
     }
 
+    /// As [`Network::deliver`], on a lane that is a stream: nothing comes twice.
+    pub fn deliver_once(&self, from: usize, to: usize, dice: &mut Dice) -> Option<u64> {
+        self.deliver(from, to, dice)[0]
+    }
+
     fn delay(&self, dice: &mut Dice) -> u64 {
         let base = dice.range(100, 400);
         if self.jitter_us > 0 && dice.chance(300) {

@@ -219,7 +219,7 @@ impl World {
                 gathered.or_insert_with(|| (shard, Vec::new())).1.push(batch);
                 Ok(())
             }
-            // No client here trims or deletes.
+            // Nobody trims or deletes here yet.
             Action::Trim { .. } | Action::Drop { .. } => Ok(()),
             Action::TaskMoved { task, .. } => {
                 let Some(process) = self.process(h) else { return Ok(()) };

@@ -152,6 +152,7 @@ impl World {
             answers: Vec::new(),
             writer: Writer::new(journal),
             keeping: false,
+            part: 0,
             durable,
             exports: BTreeMap::new(),
             fetches: BTreeMap::new(),

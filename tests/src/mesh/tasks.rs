@@ -67,7 +67,7 @@ impl World {
         let sources = code.sources.iter().map(|of| source(&of.stream)).collect::<Option<_>>()?;
         let (output, dead) = (stage.output.map(partition), partition(stage.dead?));
         let sides = stage.sides.iter().copied().map(partition).collect();
-        Some((code, TaskStreams { output, dead, sides, sources }))
+        Some((code, TaskStreams { output, sides, dead, sources }))
     }
 
     /// The task ends and is built again from its last commit after a pause.

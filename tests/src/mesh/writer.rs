@@ -9,7 +9,7 @@ use super::world::{Of, World};
 use bytes::Bytes;
 use model::{PartitionId, ReplicaId, ShardId, TaskId};
 use replica::{Checkpoint, Input};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use store::journal::Syncing;
 use store::{Applied, Journal, Record, SimDisk};
 
@@ -182,7 +182,10 @@ impl World {
             return self.fenced(h, "the power is off");
         }
         let Some(process) = self.process(h) else { return Ok(()) };
-        if let Err(error) = process.segments.sync(&process.segments.dirty()) {
+        let here: BTreeSet<_> =
+            due.iter().flat_map(|due| &due.partitions).map(|(id, ..)| *id).collect();
+        let dirty = process.segments.dirty().into_iter().filter(|id| here.contains(id));
+        if let Err(error) = process.segments.sync(&dirty.collect::<Vec<_>>()) {
             return self.fenced(h, &format!("a checkpoint cannot be written: {error}"));
         }
         let mut kept = Vec::new();
