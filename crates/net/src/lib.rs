@@ -42,3 +42,4 @@ pub use event::{Event, Events, Reach};
 pub use key::PeerKey;
 pub use lane::{Group, Lane};
 pub use net::{Config, Net};
+pub use refusals::Refusals;

@@ -3,8 +3,8 @@
 use crate::limits;
 use std::{collections::HashMap, time::Instant};
 
-#[derive(Default)]
-pub(crate) struct Refusals {
+#[derive(Debug, Default)]
+pub struct Refusals {
     told: HashMap<String, Instant>,
 }
 

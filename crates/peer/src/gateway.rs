@@ -6,6 +6,7 @@
 mod admin;
 mod connection;
 mod fetch;
+mod frames;
 mod groups;
 mod offsets;
 mod produce;
@@ -21,10 +22,13 @@ use model::catalogue::{Change, Changed, Stream};
 use model::hash::shard_of;
 use model::id::CATALOGUE;
 use model::{Op, PartitionId, Problem, Settings, ShardId, StreamId};
+use net::Refusals;
 use ractor::ActorRef;
 use replica::{Answer, Refusal};
-use std::sync::Arc;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use store::Segments;
 use tokio::sync::Semaphore;
 
@@ -39,6 +43,8 @@ pub struct Door {
     connections: Arc<AtomicU64>,
     /// KiB that clients may have under way.
     credits: Arc<Semaphore>,
+    /// Clients whose mistakes were told of late.
+    refusals: Arc<Mutex<Refusals>>,
 }
 
 /// A partition that a client named, and where it lies.
@@ -62,7 +68,14 @@ impl Door {
             incarnation,
             connections: Arc::new(AtomicU64::new(1)),
             credits: Arc::new(Semaphore::new(limits::CREDIT_BYTES / 1024)),
+            refusals: Arc::default(),
         }
+    }
+
+    /// Whether a client's mistake is to be told: who makes it again and again must fill no trace.
+    fn may_complain(&self, from: IpAddr, kind: &str) -> bool {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.is_due(&format!("{from} {kind}"), Instant::now())
     }
 
     pub fn board(&self) -> &Board {

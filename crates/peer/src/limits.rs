@@ -12,6 +12,18 @@ pub const CONNECTION_BYTES: usize = 16 << 20;
 pub const CONNECTION_REQUESTS: usize = 64;
 /// Client connections of one listener. Each costs a descriptor and some tens of KiB.
 pub const CONNECTIONS: usize = 4096;
+/// How long a client that has connected may take to ask anything: who only holds a place must let it go.
+pub const FIRST_REQUEST: Duration = Duration::from_secs(10);
+/// How long a client may ask nothing after that, as `connections.max.idle.ms`.
+pub const CLIENT_IDLE: Duration = Duration::from_secs(600);
+/// A request that has begun must go on: nothing of it for this long ends the connection, and so does a wait for credit.
+pub const REQUEST_STALL: Duration = Duration::from_secs(10);
+/// All of a request must be here after this long …
+pub const REQUEST_TIME: Duration = Duration::from_secs(30);
+/// … plus its bytes at this rate a second: a client that sends byte by byte holds its place no longer.
+pub const REQUEST_RATE: u64 = 64 << 10;
+/// Credit for a request is taken in portions of at most this, as its bytes arrive: its length alone holds none.
+pub const CREDIT_PORTION: usize = 1 << 20;
 /// A Kafka request's size, as `socket.request.max.bytes`.
 pub const REQUEST_BYTES: usize = 100 << 20;
 /// A batch's size, as `message.max.bytes`.

@@ -28,7 +28,7 @@ use model::{MeshId, Op, PartitionId, PeerId, ReplicaId, ShardId};
 use net::Net;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use replica::{Answer, Fold, Input, Now, Refusal, Replica};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 use store::{Record, Segments, Tables};
@@ -421,14 +421,19 @@ impl State {
     }
 
     fn on_targets(&mut self) {
-        let ring = self.args.board.ring();
+        let able = ring::able(&self.args.board.catalogue(), &self.args.board.ring());
+        for (index, able) in able.into_iter().enumerate() {
+            self.aim(ShardId(index as u16), able);
+        }
+    }
+
+    /// Tells a replica who should hold its shard, and who of them can do its work.
+    fn aim(&mut self, shard: ShardId, able: BTreeSet<PeerId>) {
         let epoch = self.args.board.catalogue().epoch;
-        for index in 0..self.slots.len() as u16 {
-            let shard = ShardId(index);
-            let peers = ring.target(shard).to_vec();
-            if self.slot(shard).is_some() && !peers.is_empty() {
-                self.step(shard, Input::Target { epoch, peers });
-            }
+        let peers = self.args.board.ring().target(shard).to_vec();
+        if self.slot(shard).is_some() && !peers.is_empty() {
+            self.step(shard, Input::Target { epoch, peers });
+            self.step(shard, Input::Able { peers: able });
         }
     }
 

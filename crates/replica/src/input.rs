@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use model::{Epoch, Op, PeerId, ReplicaId};
+use std::collections::BTreeSet;
 
 /// The moment an input happens: a machine asks no clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -29,6 +30,9 @@ pub enum Input {
     Persisted { number: u64 },
     /// The ring's target for this shard, owner first. Only a leader acts on it.
     Target { epoch: Epoch, peers: Vec<PeerId> },
+    /// The peers that can do this shard's work (they hold the code of its tasks): one of them should lead. With nobody
+    /// named all are alike.
+    Able { peers: BTreeSet<PeerId> },
     /// The connection to this peer broke: if it leads, campaign (after a wait that grows with the place in the target).
     Lost { peer: PeerId },
     /// A checkpoint holds the fold at this index: the log may be cut below it.

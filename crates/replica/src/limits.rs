@@ -51,6 +51,9 @@ pub const ORPHAN_WAIT_US: u64 = 1_000_000;
 pub const STEADY_TICKS: u64 = 200;
 /// … plus a stagger by shard, so that only a few shards move at once.
 pub const STEADY_SPREAD_TICKS: u64 = 64;
+/// Ticks before a leader that cannot do its shard's work hands it to one that can (200 ms): a voter that does not take
+/// the lead must not hold up the shard.
+pub const RELIEF_TICKS: u64 = 4;
 /// A replica heard of within this is live.
 pub const LIVE_US: u64 = 1_000_000;
 /// Replicas of one configuration, joint ones included.

@@ -177,6 +177,7 @@ impl Replica {
             Input::Turn => self.on_turn(now, actions)?,
             Input::Persisted { number } => self.on_persisted(now, number, actions),
             Input::Target { epoch, peers } => self.walk.aim(epoch, peers),
+            Input::Able { peers } => self.walk.enable(peers),
             Input::Lost { peer } => self.on_lost(now, peer),
             Input::Checkpointed { index } => self.on_checkpointed(now, index),
             Input::Manifest { index, term, bytes } => self.on_manifest(index, term, bytes)?,

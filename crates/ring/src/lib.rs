@@ -18,6 +18,7 @@
 #![cfg_attr(not(test), no_std)]
 extern crate alloc;
 
+mod able;
 mod circle;
 mod owners;
 mod place;
@@ -25,6 +26,7 @@ mod plan;
 mod settle;
 mod share;
 
+pub use able::able;
 pub use plan::{Handoff, Lead, Plan, plan};
 pub use share::Share;
 

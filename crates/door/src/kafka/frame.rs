@@ -33,6 +33,21 @@ pub enum Reject {
     Malformed { api: i16, version: i16, flaw: Flaw },
 }
 
+impl Reject {
+    /// The reason without its numbers, to count by.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Tls => "TLS",
+            Self::Http => "HTTP",
+            Self::Mesh => "mesh",
+            Self::Ssh => "SSH",
+            Self::Negative(_) | Self::Short(_) | Self::TooLarge { .. } => "length",
+            Self::Api { .. } | Self::Version { .. } => "API",
+            Self::Malformed { .. } => "malformed",
+        }
+    }
+}
+
 /// The size of the frame that `head` announces, at most `limit`. Nothing may be allocated before
 /// this says yes, and then only as bytes arrive.
 pub fn frame_size(head: [u8; 4], limit: usize) -> Result<usize, Reject> {

@@ -1,29 +1,28 @@
 //! One client connection: a reader that begins asks, a writer that ends them in order.
 
 use super::Door;
+use super::frames::{Credit, Ended, Frames, Patience};
 use crate::limits;
-use bytes::{Bytes, BytesMut};
 use door::kafka::{self, Ask, Head, KafkaError, Reply};
 use futures::future::BoxFuture;
 use model::{Origin, ShardId, group};
 use std::collections::HashMap;
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter};
+use tokio::io::{AsyncWriteExt, BufWriter};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 
-/// Bytes by which a request's buffer grows while they arrive.
-const GROWTH: usize = 64 << 10;
+/// Answers are gathered up to this before they are written.
+const WRITE_BYTES: usize = 64 << 10;
 
 /// One ask whose answer is due.
 struct Due {
     head: Head,
     reply: BoxFuture<'static, Reply>,
-    _credit: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    _credit: Credit,
 }
 
 /// Numbers the appends of one connection that have no producer id, per shard.
@@ -84,8 +83,12 @@ async fn client(stream: TcpStream, from: SocketAddr, door: Door) {
     let (reader, writer) = stream.into_split();
     let (due, answers) = mpsc::channel(limits::CONNECTION_REQUESTS);
     let write = tokio::spawn(write(writer, answers));
-    if let Err(error) = read(reader, &door, due).await {
-        tracing::debug!(%from, %error, "a client's connection ended");
+    let why = read(reader, &door, due).await;
+    match why.complaint() {
+        Some(kind) if door.may_complain(from.ip(), kind) => {
+            tracing::warn!(%from, %why, "a Kafka connection is closed");
+        }
+        _ => tracing::debug!(%from, %why, "a client's connection ended"),
     }
     // The writer ends when the last answer is out, or the socket is gone.
     if write.await.is_err() {
@@ -93,25 +96,19 @@ async fn client(stream: TcpStream, from: SocketAddr, door: Door) {
     }
 }
 
-async fn read(mut reader: OwnedReadHalf, door: &Door, due: mpsc::Sender<Due>) -> io::Result<()> {
-    let own = Arc::new(Semaphore::new(limits::CONNECTION_BYTES / 1024));
+/// Begins what the client asks, request by request, until none can follow.
+async fn read(reader: OwnedReadHalf, door: &Door, due: mpsc::Sender<Due>) -> Ended {
+    let mut frames = Frames::new(reader, door.credits.clone(), Patience::default());
     let mut numbers = Numbers::new(door);
     let from = reader.peer_addr()?.ip();
     loop {
-        let mut head = [0; 4];
-        if let Err(error) = reader.read_exact(&mut head).await {
-            let clean = error.kind() == io::ErrorKind::UnexpectedEof;
-            return if clean { Ok(()) } else { Err(error) };
-        }
-        let size = match kafka::frame_size(head, limits::REQUEST_BYTES) {
-            Ok(size) => size,
-            Err(reject) => return refused(&reader, &reject),
+        let (frame, credit) = match frames.next().await {
+            Ok(next) => next,
+            Err(ended) => return ended,
         };
-        let credit = credit(door, &own, size).await?;
-        let frame = frame(&mut reader, size).await?;
         let request = match kafka::decode(frame) {
             Ok(request) => request,
-            Err(reject) => return refused(&reader, &reject),
+            Err(reject) => return reject.into(),
         };
         let mut ask = request.ask;
         if let Ask::Group { ask: group::Ask::Join(join), .. } = &mut ask {
@@ -120,46 +117,13 @@ async fn read(mut reader: OwnedReadHalf, door: &Door, due: mpsc::Sender<Due>) ->
         let reply = door.begin(ask, &mut numbers);
         let answer = Due { head: request.head, reply, _credit: credit };
         if due.send(answer).await.is_err() {
-            return Ok(());
+            return Ended::Gone;
         }
     }
-}
-
-fn refused(reader: &OwnedReadHalf, reject: &kafka::Reject) -> io::Result<()> {
-    let from = reader.peer_addr()?;
-    tracing::warn!(%from, why = %reject, "a Kafka connection is closed");
-    Ok(())
-}
-
-/// Waits for room for a request's bytes, here and in the peer as a whole.
-async fn credit(
-    door: &Door,
-    own: &Arc<Semaphore>,
-    size: usize,
-) -> io::Result<(OwnedSemaphorePermit, OwnedSemaphorePermit)> {
-    let kib = |limit: usize| (size / 1024 + 1).min(limit / 1024) as u32;
-    let closed = |_| io::Error::other("the peer stops");
-    let own = own.clone().acquire_many_owned(kib(limits::CONNECTION_BYTES)).await;
-    let all = door.credits.clone().acquire_many_owned(kib(limits::CREDIT_BYTES)).await;
-    Ok((own.map_err(closed)?, all.map_err(closed)?))
-}
-
-/// Reads a frame; its buffer grows as bytes arrive, never on the word of its length.
-async fn frame(reader: &mut OwnedReadHalf, size: usize) -> io::Result<Bytes> {
-    let mut bytes = BytesMut::with_capacity(size.min(GROWTH));
-    while bytes.len() < size {
-        let room = size - bytes.len();
-        bytes.reserve(room.min(bytes.len().max(GROWTH)));
-        let mut limited = (&mut *reader).take(room as u64);
-        if limited.read_buf(&mut bytes).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    Ok(bytes.freeze())
 }
 
 async fn write(writer: OwnedWriteHalf, mut answers: mpsc::Receiver<Due>) {
-    let mut writer = BufWriter::with_capacity(GROWTH, writer);
+    let mut writer = BufWriter::with_capacity(WRITE_BYTES, writer);
     while let Some(Due { head, reply, _credit }) = answers.recv().await {
         let written = match kafka::encode(&head, reply.await) {
             Some(bytes) => writer.write_all(&bytes).await,

@@ -173,10 +173,9 @@ impl State {
                 tracing::debug!(%shard, %replica, "a new replica begins here");
                 self.record(Record::Begin { shard, replica, base });
                 self.seat(shard, made);
-                let ring = self.args.board.ring();
-                let peers = ring.target(shard).to_vec();
-                let epoch = self.args.board.catalogue().epoch;
-                self.step(shard, Input::Target { epoch, peers });
+                let able = ring::able(&self.args.board.catalogue(), &self.args.board.ring());
+                let able = able.into_iter().nth(usize::from(shard.0)).unwrap_or_default();
+                self.aim(shard, able);
             }
             Err(error) => tracing::error!(%shard, %replica, %error, "a new replica cannot begin"),
         }

@@ -128,15 +128,11 @@ impl Replica {
         self.campaign_if_due(now);
     }
 
-    /// How many voters that may be alive stand before this replica: by place in the target, then by id.
+    /// How many voters that may be alive stand before this replica.
     fn place_in_line(&self) -> u64 {
-        let members = self.fold.members();
-        let place = |id: ReplicaId| {
-            let peer = members.get(&id).map(|member| member.peer);
-            let target = self.walk.target().iter().position(|target| Some(*target) == peer);
-            (target.unwrap_or(usize::MAX), id)
-        };
-        let voters = self.fold.configuration().voters();
+        let configuration = self.fold.configuration();
+        let place = |id: ReplicaId| self.walk.place(id, configuration);
+        let voters = configuration.voters();
         let line = voters.iter().filter(|id| **id != self.id && !self.contacts.is_lost(**id));
         line.filter(|id| place(**id) < place(self.id)).count() as u64
     }

@@ -15,6 +15,8 @@ use std::collections::BTreeSet;
 pub struct Walk {
     epoch: Epoch,
     target: Vec<PeerId>,
+    /// The peers that can do this shard's work; nobody named means all.
+    able: BTreeSet<PeerId>,
     /// Replicas whose peers say that they lost their log.
     lost: BTreeSet<ReplicaId>,
     /// Something happened that may allow the next step.
@@ -37,6 +39,23 @@ impl Walk {
             self.steady = 0;
         }
         (self.epoch, self.target, self.due) = (epoch, peers, true);
+    }
+
+    /// Other peers can do the shard's work.
+    pub fn enable(&mut self, peers: BTreeSet<PeerId>) {
+        if self.able != peers {
+            (self.able, self.steady) = (peers, 0);
+        }
+    }
+
+    fn is_able(&self, peer: PeerId) -> bool {
+        self.able.is_empty() || self.able.contains(&peer)
+    }
+
+    /// Who should lead: the first of the target that can do the shard's work, else the first.
+    fn owner(&self) -> Option<PeerId> {
+        let able = self.target.iter().copied().find(|peer| self.is_able(*peer));
+        able.or(self.target.first().copied())
     }
 
     pub fn replace(&mut self, replica: ReplicaId) {
@@ -66,16 +85,20 @@ impl Walk {
         self.due = true;
     }
 
-    /// The voter that should lead next, if one is able to.
+    /// How far behind others a replica stands when somebody must lead: who can do the work first, then by place in
+    /// the target, then by id.
+    pub fn place(&self, id: ReplicaId, configuration: &Configuration) -> (bool, usize, ReplicaId) {
+        let peer = configuration.members.get(&id).map(|member| member.peer);
+        let place = self.target.iter().position(|target| Some(*target) == peer);
+        (!peer.is_some_and(|peer| self.is_able(peer)), place.unwrap_or(usize::MAX), id)
+    }
+
+    /// The voter that should lead next, if there is one that is caught up.
     pub fn successor(&self, me: ReplicaId, configuration: &Configuration) -> Option<ReplicaId> {
-        let place = |id: &ReplicaId| {
-            let peer = configuration.members.get(id).map(|member| member.peer);
-            let place = self.target.iter().position(|target| Some(*target) == peer);
-            (place.unwrap_or(usize::MAX), *id)
-        };
+        let place = |id: &ReplicaId| self.place(*id, configuration);
         let voters = configuration.voters();
-        let able = voters.into_iter().filter(|id| *id != me && self.caught_up.contains(id));
-        able.filter(|id| !self.lost.contains(id)).min_by_key(place)
+        let ready = voters.into_iter().filter(|id| *id != me && self.caught_up.contains(id));
+        ready.filter(|id| !self.lost.contains(id)).min_by_key(place)
     }
 }
 
@@ -105,31 +128,30 @@ impl Replica {
         self.fold.members().keys().filter(is_caught_up).copied().collect()
     }
 
-    /// Gives the lead to the ring's owner after a while of health.
+    /// Gives the lead to the ring's owner after a while of health; soon to whoever can do the shard's work, if this
+    /// peer cannot: its tasks stand still.
     fn favour_owner(&mut self) {
         let configuration = self.fold.configuration();
-        let owner = self.walk.target.first().copied();
-        let successor = configuration.members.iter().find(|(id, member)| {
-            member.voter
-                && Some(member.peer) == owner
-                && **id != self.id
-                && self.walk.caught_up.contains(id)
-                && !self.walk.lost.contains(id)
-        });
         let free = !configuration.is_joint()
-            && owner != Some(self.config.peer)
             && self.is_leading()
             && self.raw.raft.lead_transferee.is_none();
-        let Some((successor, _)) = successor.filter(|_| free) else {
+        let next = self.walk.successor(self.id, configuration).filter(|_| free);
+        let peer = next.and_then(|id| configuration.members.get(&id)).map(|member| member.peer);
+        let (Some(next), Some(peer)) = (next, peer) else {
             self.walk.steady = 0;
             return;
         };
-        let successor = successor.0;
+        let relieves = !self.walk.is_able(self.config.peer) && self.walk.is_able(peer);
+        if !relieves && self.walk.owner() != Some(peer) {
+            self.walk.steady = 0;
+            return;
+        }
         self.walk.steady += 1;
         let stagger = u64::from(self.config.shard.0) * 7 % STEADY_SPREAD_TICKS;
-        if self.walk.steady >= STEADY_TICKS + stagger {
+        let wait = if relieves { RELIEF_TICKS } else { STEADY_TICKS + stagger };
+        if self.walk.steady >= wait {
             self.walk.steady = 0;
-            self.raw.transfer_leader(successor);
+            self.raw.transfer_leader(next.0);
             self.dice();
         }
     }
@@ -186,5 +208,34 @@ impl Replica {
         }
         let context = model::codec::encode(VERSION, &change);
         let _ = self.raw.propose_conf_change(context, words);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_can_do_the_work_leads_before_the_rings_owner() {
+        let mut configuration = Configuration::genesis();
+        for peer in [2, 3] {
+            let step = Step::Learner { peer: PeerId(peer) };
+            assert!(configuration.apply(&Change { epoch: Epoch(1), step }, 3).is_some());
+        }
+        let voters = [1, 2, 3].map(ReplicaId).into();
+        let enter = Change { epoch: Epoch(1), step: Step::Enter { voters } };
+        assert!(configuration.apply(&enter, 3).is_some());
+        let leave = Change { epoch: Epoch(1), step: Step::Leave };
+        assert!(configuration.apply(&leave, 3).is_some());
+        let mut walk = Walk::default();
+        walk.aim(Epoch(1), [2, 1, 3].map(PeerId).to_vec());
+        walk.caught_up = [1, 2, 3].map(ReplicaId).into();
+        let next = |walk: &Walk, me| walk.successor(ReplicaId(me), &configuration);
+        assert_eq!((walk.owner(), next(&walk, 1)), (Some(PeerId(2)), Some(ReplicaId(2))));
+        walk.enable([PeerId(3)].into());
+        assert_eq!((walk.owner(), next(&walk, 1)), (Some(PeerId(3)), Some(ReplicaId(3))));
+        assert_eq!(next(&walk, 3), Some(ReplicaId(2)), "better one without the code than none");
+        walk.enable([PeerId(9)].into());
+        assert_eq!(walk.owner(), Some(PeerId(2)), "nobody here can: as if all could");
     }
 }
