@@ -2,13 +2,16 @@
 //!
 //! Promises that a taken port is told with who holds it, where the system lets us see that.
 
-use crate::error::Error;
+use crate::{error::Error, limits};
 use std::{
     fs,
     io::{self, ErrorKind},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
 };
-use tokio::net::TcpListener;
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    time::timeout,
+};
 
 /// The kernel's table of sockets has a line for each; more than this is not searched.
 const LINES_MAX: usize = 100_000;
@@ -73,11 +76,24 @@ fn listening_inode(line: &str, port: u16) -> Option<&str> {
     (state == LISTEN && found == port).then_some(inode)
 }
 
-/// The address by which this machine reaches others, if it has a way out; sends nothing.
-pub fn outward_address() -> Option<std::net::IpAddr> {
-    let socket = std::net::UdpSocket::bind(("0.0.0.0", 0)).ok()?;
-    // Connecting a datagram socket only asks the routes; the address is one kept for documentation.
-    socket.connect(("192.0.2.1", 9)).ok()?;
+/// The address by which this machine reaches the first of `others` (`host:port`) that it has a way to, else by which
+/// it reaches the world; sends nothing.
+pub async fn outward_address(others: &[String]) -> Option<IpAddr> {
+    for other in others {
+        for family in ["0.0.0.0:0", "[::]:0"] {
+            if let Some(found) = way_to(other, family).await {
+                return Some(found);
+            }
+        }
+    }
+    // One of the addresses that are kept for documentation: it stands for all that is far away.
+    way_to("192.0.2.1:9", "0.0.0.0:0").await
+}
+
+/// Connecting a datagram socket only asks the routes.
+async fn way_to(other: &str, family: &str) -> Option<IpAddr> {
+    let socket = UdpSocket::bind(family).await.ok()?;
+    timeout(limits::DIAL_TIMEOUT, socket.connect(other)).await.ok()?.ok()?;
     let address = socket.local_addr().ok()?.ip();
     (!address.is_unspecified()).then_some(address)
 }
@@ -97,6 +113,13 @@ mod tests {
         }
         drop(first);
         is_free(address).expect("it is free again");
+    }
+
+    #[tokio::test]
+    async fn the_address_that_others_are_told_is_on_the_way_to_them() {
+        let loopback: IpAddr = "127.0.0.1".parse().expect("an address");
+        let others = ["nonsense".to_owned(), "127.0.0.1:7946".to_owned()];
+        assert_eq!(outward_address(&others).await, Some(loopback));
     }
 
     #[test]

@@ -107,7 +107,13 @@ impl Running {
     /// The command that lets another peer join through this one. Holds the secret.
     pub fn join_line(&self) -> String {
         let mesh = &self.args.me.addresses.mesh;
-        format!("shoal start --join {mesh} --token {}", self.args.token.text())
+        // Who comes from another machine must be reached by all others too, not only by this peer.
+        let bind = match (self.args.loopback, mesh.starts_with('[')) {
+            (true, _) => "",
+            (false, true) => " --bind ::",
+            (false, false) => " --bind 0.0.0.0",
+        };
+        format!("shoal start --join {mesh} --token {}{bind}", self.args.token.text())
     }
 
     /// Returns when this peer is in the roster and every shard it holds is led.

@@ -12,7 +12,7 @@ use crate::options::{Options, Token};
 use crate::peer::{self, Peer, Running};
 use crate::router::Router;
 use crate::snapshot::Exports;
-use crate::{gateway, groups, http, limits, membership, problems, shards, tasks};
+use crate::{gateway, groups, http, keep_catalogue, limits, membership, problems, shards, tasks};
 use model::catalogue::{Addresses, Enrolled};
 use model::{MeshId, PeerId, Problem, id};
 use net::Net;
@@ -48,7 +48,8 @@ pub async fn start(options: Options) -> Result<Running, Problem> {
     let key_seed = folder.key_or_init(rand::random());
     let key_seed = key_seed.map_err(|e| problems::folder(&path, &e))?;
     let incarnation = folder.bump_incarnation().map_err(|e| problems::folder(&path, &e))?;
-    let mut doors = open_doors(&options, &token, key_seed).await?;
+    let host = host(&options, &folder).await;
+    let mut doors = open_doors(&options, &token, key_seed, &host).await?;
     let mut me = Enrolled {
         id: PeerId(0),
         key: doors.net.local_key().bytes().to_vec(),
@@ -103,6 +104,7 @@ async fn open_doors(
     options: &Options,
     token: &Token,
     key_seed: [u8; 32],
+    host: &str,
 ) -> Result<Doors, Problem> {
     let at = |port: u16| SocketAddr::new(options.bind, port);
     let kafka = net::listen::listen(at(options.kafka_port)).await;
@@ -118,7 +120,6 @@ async fn open_doors(
     };
     let (net, events) = Net::start(config).await.map_err(|e| problems::listen("mesh", &e))?;
     let (mesh, consensus) = net.listening();
-    let host = host(options);
     let shown = |port: u16| match host.contains(':') {
         true => format!("[{host}]:{port}"),
         false => format!("{host}:{port}"),
@@ -133,14 +134,23 @@ async fn open_doors(
     Ok(Doors { kafka, http, net, events, addresses })
 }
 
-/// The host that others are told: what was asked for, else the bound address, else what this machine is known by.
-fn host(options: &Options) -> String {
-    match &options.advertise {
-        Some(host) => host.clone(),
-        None if options.bind.is_unspecified() => net::listen::outward_address()
-            .map_or_else(|| "127.0.0.1".into(), |address| address.to_string()),
-        None => options.bind.to_string(),
+/// The host that others are told: what was asked for, else the bound address, else the one on the way to them.
+async fn host(options: &Options, folder: &Folder) -> String {
+    if let Some(host) = &options.advertise {
+        return host.clone();
     }
+    if !options.bind.is_unspecified() {
+        return options.bind.to_string();
+    }
+    let mut others = options.join.clone();
+    if let (Some(head), Some(kept)) = (folder.head(), keep_catalogue::read(folder)) {
+        let others_of = kept.roster.values().filter(|peer| peer.id != head.peer);
+        others.extend(others_of.map(|peer| peer.addresses.mesh.clone()));
+    }
+    // A few are enough to find the way, and a start must not wait for names of the dead.
+    others.truncate(3);
+    let found = net::listen::outward_address(&others).await;
+    found.map_or_else(|| "127.0.0.1".into(), |address| address.to_string())
 }
 
 async fn wire(
