@@ -41,7 +41,9 @@ impl Reject {
             Self::Http => "HTTP",
             Self::Mesh => "mesh",
             Self::Ssh => "SSH",
-            Self::Negative(_) | Self::Short(_) | Self::TooLarge { .. } => "length",
+            Self::Negative(_) => "negative",
+            Self::Short(_) => "short",
+            Self::TooLarge { .. } => "large",
             Self::Api { .. } | Self::Version { .. } => "API",
             Self::Malformed { .. } => "malformed",
         }

@@ -83,7 +83,7 @@ async fn client(stream: TcpStream, from: SocketAddr, door: Door) {
     let (reader, writer) = stream.into_split();
     let (due, answers) = mpsc::channel(limits::CONNECTION_REQUESTS);
     let write = tokio::spawn(write(writer, answers));
-    let why = read(reader, &door, due).await;
+    let why = read(reader, from, &door, due).await;
     match why.complaint() {
         Some(kind) if door.may_complain(from.ip(), kind) => {
             tracing::warn!(%from, %why, "a Kafka connection is closed");
@@ -97,10 +97,14 @@ async fn client(stream: TcpStream, from: SocketAddr, door: Door) {
 }
 
 /// Begins what the client asks, request by request, until none can follow.
-async fn read(reader: OwnedReadHalf, door: &Door, due: mpsc::Sender<Due>) -> Ended {
+async fn read(
+    reader: OwnedReadHalf,
+    from: SocketAddr,
+    door: &Door,
+    due: mpsc::Sender<Due>,
+) -> Ended {
     let mut frames = Frames::new(reader, door.credits.clone(), Patience::default());
     let mut numbers = Numbers::new(door);
-    let from = reader.peer_addr()?.ip();
     loop {
         let (frame, credit) = match frames.next().await {
             Ok(next) => next,
@@ -112,7 +116,7 @@ async fn read(reader: OwnedReadHalf, door: &Door, due: mpsc::Sender<Due>) -> End
         };
         let mut ask = request.ask;
         if let Ask::Group { ask: group::Ask::Join(join), .. } = &mut ask {
-            join.host = format!("/{from}");
+            join.host = format!("/{}", from.ip());
         }
         let reply = door.begin(ask, &mut numbers);
         let answer = Due { head: request.head, reply, _credit: credit };
