@@ -2,6 +2,7 @@
 //!
 //! Promises that every process it starts is ended with it. Never looks inside a peer: it knows only what clients see.
 
+pub mod ask;
 pub mod binaries;
 #[cfg(target_os = "linux")]
 pub mod chaos;
@@ -9,9 +10,13 @@ pub mod check;
 pub mod clients;
 #[cfg(target_os = "linux")]
 pub mod command;
+pub mod hand;
 pub mod history;
 pub mod ledger;
 pub mod power;
+pub mod raw;
 pub mod scene;
+pub mod space;
+pub mod weight;
 
 pub use scene::Scene;

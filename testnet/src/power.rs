@@ -12,15 +12,18 @@ pub struct Images {
     mounts: Vec<(PathBuf, PathBuf)>,
 }
 
-/// Whether this process may do such things; else why not.
-pub fn possible() -> Result<(), String> {
+/// Whether this process is root on Linux; else what is missing.
+pub fn root() -> Result<(), String> {
     if !cfg!(target_os = "linux") {
         return Err("it needs Linux".into());
     }
     let id = Command::new("id").arg("-u").output().map_err(|error| error.to_string())?;
-    if id.stdout != b"0\n" {
-        return Err("it needs root".into());
-    }
+    if id.stdout == b"0\n" { Ok(()) } else { Err("it needs root".into()) }
+}
+
+/// Whether this process may do such things; else why not.
+pub fn possible() -> Result<(), String> {
+    root()?;
     let tools = ["mkfs.ext4", "mount", "python3"];
     let missing = |tool: &str| {
         Command::new("which").arg(tool).output().is_ok_and(|output| !output.status.success())

@@ -1,8 +1,10 @@
 //! A testnet for one test: started, used and ended under a lock, so that tests do not starve each other.
 
+use crate::ask::Asker;
 use crate::binaries;
 use serde_json::Value;
 use shoal::testnet::{Plan, Testnet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,12 +12,33 @@ use tempfile::TempDir;
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+/// Waits for this test's turn: until it is dropped no other starts peers.
+pub fn turn() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits until `check` gives something; panics with what it said last.
+pub fn eventually<T>(
+    what: &str,
+    limit: Duration,
+    mut check: impl FnMut() -> Result<T, String>,
+) -> T {
+    let start = Instant::now();
+    loop {
+        match check() {
+            Ok(found) => return found,
+            Err(why) if start.elapsed() > limit => panic!("{what} not within {limit:?}: {why}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(50)),
+        }
+    }
+}
+
 /// Peers of one test.
 pub struct Scene {
     pub net: Testnet,
     folder: TempDir,
-    agent: ureq::Agent,
-    _turn: MutexGuard<'static, ()>,
+    asker: Asker,
+    _turn: Option<MutexGuard<'static, ()>>,
 }
 
 /// What a scene is made of.
@@ -26,9 +49,10 @@ pub struct Setting {
 }
 
 impl Setting {
-    /// Peers that hold a keyed count of stream `bench` in view `bench_counts`.
+    /// Peers that hold a keyed count of stream `bench` in view `bench_counts`: a partition and a bucket in each shard,
+    /// so that a load reaches every one of them.
     pub fn counting(peers: usize) -> Self {
-        let arguments = vec!["--demo-pipelines".into(), "bench".into()];
+        let arguments = vec!["--demo-pipelines".into(), "bench:64".into()];
         Self { peers, binary: binaries::shoal(), arguments }
     }
 
@@ -44,18 +68,26 @@ impl Setting {
 
 impl Scene {
     pub fn up(setting: Setting) -> Self {
-        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = turn();
+        let mut scene = Self::beside(setting);
+        scene._turn = Some(turn);
+        scene
+    }
+
+    /// A second scene of a test that has its turn already.
+    pub fn beside(setting: Setting) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         let mut plan = Plan::new(folder.path(), setting.peers);
         plan.binary = Some(setting.binary);
         plan.arguments = setting.arguments;
-        let net = Testnet::up(&plan).unwrap_or_else(|problem| panic!("{problem}"));
-        let agent = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(30)))
-            .build()
-            .new_agent();
-        Self { net, folder, agent, _turn: turn }
+        let net = Testnet::up(&plan).unwrap_or_else(|problem| {
+            for peer in 1..=setting.peers {
+                let log = folder.path().join(format!("p{peer}/log"));
+                eprintln!("--- p{peer}\n{}", std::fs::read_to_string(log).unwrap_or_default());
+            }
+            panic!("{problem}")
+        });
+        Self { net, folder, asker: Asker::new(Duration::from_secs(30)), _turn: None }
     }
 
     pub fn folder(&self) -> &Path {
@@ -66,19 +98,27 @@ impl Scene {
         self.net.peers().iter().map(|peer| peer.kafka.clone()).collect()
     }
 
+    pub fn http(&self, peer: usize) -> &str {
+        &self.net.peers()[peer - 1].http
+    }
+
+    pub fn pid(&self, peer: usize) -> u32 {
+        self.net.peers()[peer - 1].pid.unsigned_abs()
+    }
+
+    /// All that a peer has said.
+    pub fn said(&self, peer: usize) -> String {
+        let log = self.folder().join(format!("p{peer}/log"));
+        String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()).into_owned()
+    }
+
     /// Asks a peer; status and JSON body.
     pub fn get(&self, peer: usize, path: &str) -> anyhow::Result<(u16, Value)> {
-        let url = format!("http://{}{path}", self.net.peers()[peer - 1].http);
-        let mut response = self.agent.get(&url).call()?;
-        let status = response.status().as_u16();
-        Ok((status, response.body_mut().read_json()?))
+        self.asker.get(self.http(peer), path)
     }
 
     pub fn post(&self, peer: usize, path: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
-        let url = format!("http://{}{path}", self.net.peers()[peer - 1].http);
-        let mut response = self.agent.post(&url).send_json(body)?;
-        let status = response.status().as_u16();
-        Ok((status, response.body_mut().read_json()?))
+        self.asker.post(self.http(peer), path, body)
     }
 
     /// Waits until `check` gives something; panics with what it said last.
@@ -86,21 +126,9 @@ impl Scene {
         &self,
         what: &str,
         limit: Duration,
-        mut check: impl FnMut() -> Result<T, String>,
+        check: impl FnMut() -> Result<T, String>,
     ) -> T {
-        let start = Instant::now();
-        loop {
-            match check() {
-                Ok(found) => return found,
-                Err(why) if start.elapsed() > limit => {
-                    for peer in 1..=self.net.peers().len() {
-                        eprintln!("--- p{peer}\n{}", self.net.log_tail(peer, 25));
-                    }
-                    panic!("{what} not within {limit:?}: {why}");
-                }
-                Err(_) => std::thread::sleep(Duration::from_millis(50)),
-            }
-        }
+        eventually(what, limit, check)
     }
 
     /// All rows of a view at a peer, as numbers by key.
@@ -109,25 +137,8 @@ impl Scene {
         peer: usize,
         view: &str,
         consistency: &str,
-    ) -> anyhow::Result<std::collections::BTreeMap<String, u64>> {
-        let mut counts = std::collections::BTreeMap::new();
-        let mut from = String::new();
-        loop {
-            let path =
-                format!("/v1/views/{view}/rows?limit=5000&consistency={consistency}&from={from}");
-            let (status, body) = self.get(peer, &path)?;
-            anyhow::ensure!(status == 200, "{body}");
-            let rows = body["rows"].as_array().cloned().unwrap_or_default();
-            for row in &rows {
-                let key = row["key"].as_str().unwrap_or_default().to_owned();
-                counts.insert(key, row["value"].as_u64().unwrap_or_default());
-            }
-            match rows.last().and_then(|row| row["key"].as_str()) {
-                // The next page begins right behind the last key: a space sorts below what keys are made of.
-                Some(last) if body["more"] == true => from = format!("{last}%20"),
-                _ => return Ok(counts),
-            }
-        }
+    ) -> anyhow::Result<BTreeMap<String, u64>> {
+        self.asker.counts(self.http(peer), view, consistency)
     }
 
     /// The peer that leads the partition of a stream with the most events.
@@ -144,7 +155,7 @@ impl Drop for Scene {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for peer in 1..=self.net.peers().len() {
-                eprintln!("--- the last words of p{peer}\n{}", self.net.log_tail(peer, 15));
+                eprintln!("--- the last words of p{peer}\n{}", self.net.log_tail(peer, 25));
             }
         }
         for peer in 1..=self.net.peers().len() {
