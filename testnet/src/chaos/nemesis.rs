@@ -50,6 +50,10 @@ struct Active {
     hold: Hold,
 }
 
+fn is_of_the_wire(kind: Kind) -> bool {
+    matches!(kind, Kind::Split | Kind::OneWay | Kind::Deaf | Kind::Lossy)
+}
+
 /// Does all that.
 pub struct Nemesis<'a> {
     ground: &'a Ground,
@@ -101,6 +105,10 @@ impl<'a> Nemesis<'a> {
         if matches!(kind, Kind::KillAll | Kind::PowerAll) {
             self.take_back(|_| true)?;
         }
+        if is_of_the_wire(kind) {
+            // One at a time: the new one takes the place of the old one.
+            self.take_back(|active| matches!(active.hold, Hold::Wire))?;
+        }
         if kind.costs_a_copy() {
             self.take_back(|_| true)?;
             if let Err(why) = heal::wait(self.peers, WHOLE) {
@@ -123,18 +131,18 @@ impl<'a> Nemesis<'a> {
         Ok(())
     }
 
-    /// Whom it strikes: peers that nothing else is done to, and no wire that is spoilt already.
+    /// Whom it strikes: peers to which nothing else is done but through the wire.
     fn choose(&self, strike: &mut Strike) -> Option<Vec<usize>> {
         let all: Vec<usize> = (1..=self.peers.all.len()).collect();
-        let wire = matches!(strike.kind, Kind::Split | Kind::OneWay | Kind::Deaf | Kind::Lossy);
-        if wire && self.active.iter().any(|active| matches!(active.hold, Hold::Wire)) {
-            return None;
-        }
+        let wire = is_of_the_wire(strike.kind);
         if matches!(strike.kind, Kind::KillAll | Kind::PowerAll | Kind::Lossy) {
             strike.aimed = false;
             return Some(all);
         }
-        let busy = |peer: &usize| self.active.iter().any(|active| active.victims.contains(peer));
+        let busy = |peer: &usize| {
+            let mut others = self.active.iter().filter(|active| !is_of_the_wire(active.kind));
+            others.any(|active| active.victims.contains(peer))
+        };
         let runs = |peer: &usize| self.peers.all[peer - 1].runs();
         let free: Vec<usize> =
             all.into_iter().filter(|peer| wire || !busy(peer) && runs(peer)).collect();
