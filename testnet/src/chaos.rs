@@ -33,7 +33,7 @@ use report::{Figures, Report};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// After the last fault the mesh must be whole within this.
 const HEAL: Duration = Duration::from_secs(30);
@@ -98,9 +98,11 @@ pub fn run(plan: &Plan, interrupted: &AtomicBool) -> anyhow::Result<Report> {
         Err(why) => broken.push(("the mesh heals".to_owned(), Witness::new(format!("{why:#}")))),
     }
     std::thread::sleep(SERVE);
-    load.into_inner().end().context("the load")?;
+    timed("the clients ended", || load.into_inner().end().context("the load"))?;
     if broken.is_empty() {
-        finale::read(&peers, &histories).context("the last reading")?;
+        timed("all was read once more", || {
+            finale::read(&peers, &histories).context("the last reading")
+        })?;
     }
     for peer in &peers.all {
         figures.ended_by_itself += peer.ends.len() as u32;
@@ -111,9 +113,17 @@ pub fn run(plan: &Plan, interrupted: &AtomicBool) -> anyhow::Result<Report> {
     drop(peers);
     let history = History::read(&histories)?;
     figures.gather(&history);
-    let mut report = Report::of(figures, &history);
+    let mut report = timed("all was checked", || Ok(Report::of(figures, &history)))?;
     report.broken.splice(0..0, broken);
     Ok(report)
+}
+
+/// Says how long something took.
+fn timed<T>(what: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let began = Instant::now();
+    let done = work()?;
+    println!("{what} in {:.1} s", began.elapsed().as_secs_f64());
+    Ok(done)
 }
 
 /// A clock of its own for each peer, if clocks are to jump: each is started again with it.

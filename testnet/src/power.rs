@@ -3,7 +3,7 @@
 //! The file system's own shutdown call makes every write after it fail and throws away what was not synced; the
 //! next mount replays its journal, as after a loss of power.
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -32,6 +32,41 @@ pub fn possible() -> Result<(), String> {
         Some(tool) => Err(format!("it needs {tool}")),
         None => Ok(()),
     }
+}
+
+/// Files of this name take the room that is left.
+const FILLER: &str = "filler";
+/// A disk with less than this is full.
+const FULL_BYTES: u64 = 64 << 10;
+
+/// Takes all the room of the file system that a folder is on.
+pub fn fill(folder: &Path) -> anyhow::Result<()> {
+    // Large pieces first, then what is left; that the last one of each size fails is what is wanted.
+    for kilobytes in [65_536, 4_096, 64, 4] {
+        for number in 0..1_000 {
+            let file = folder.join(format!("{FILLER}.{kilobytes}-{number}"));
+            if run(Command::new("fallocate").arg("-l").arg(format!("{kilobytes}K")).arg(file)).is_err()
+            {
+                break;
+            }
+        }
+    }
+    let found = rustix::fs::statvfs(folder)?;
+    match found.f_bavail * found.f_frsize {
+        0..=FULL_BYTES => Ok(()),
+        free => bail!("{free} bytes are left on {}", folder.display()),
+    }
+}
+
+/// Gives it back.
+pub fn relieve(folder: &Path) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.file_stem().is_some_and(|stem| stem == FILLER) {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 fn run(command: &mut Command) -> anyhow::Result<()> {

@@ -3,14 +3,12 @@
 
 use super::dice::Dice;
 use super::ground::run;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// A file of this name takes the room that is left.
-const FILLER: &str = "filler";
 /// How long a dead process may hold on to its disk.
 const LET_GO: Duration = Duration::from_secs(10);
 
@@ -55,36 +53,11 @@ impl Disk {
 
     /// Takes all the room.
     pub fn fill(&self) -> anyhow::Result<()> {
-        let filler = self.place.join(FILLER);
-        // It takes whole blocks first, then what is left; that the last one fails is what is wanted.
-        for kilobytes in [65_536, 4_096, 64, 4] {
-            for number in 0..1_000 {
-                let file = filler.with_extension(format!("{kilobytes}-{number}"));
-                let size = format!("{kilobytes}K");
-                if run("fallocate", &["-l", &size, text(&file)?]).is_err() {
-                    break;
-                }
-            }
-        }
-        match self.free_bytes()? {
-            0..=65_536 => Ok(()),
-            free => bail!("{free} bytes are left on {}", self.place.display()),
-        }
+        crate::power::fill(&self.place)
     }
 
     pub fn relieve(&self) -> anyhow::Result<()> {
-        for entry in std::fs::read_dir(&self.place)? {
-            let path = entry?.path();
-            if path.file_stem().is_some_and(|stem| stem == FILLER) {
-                std::fs::remove_file(path)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn free_bytes(&self) -> anyhow::Result<u64> {
-        let found = rustix::fs::statvfs(&self.place)?;
-        Ok(found.f_bavail * found.f_frsize)
+        crate::power::relieve(&self.place)
     }
 
     /// Every write waits from now on.

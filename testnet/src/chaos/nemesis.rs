@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_millis(20);
 /// How long a fault that may cost copies waits for the mesh to be whole, before and after.
 const WHOLE: Duration = Duration::from_secs(30);
+/// A fault that takes longer than this to do is worth a word.
+const SLOW: Duration = Duration::from_secs(1);
 /// How far a clock jumps.
 const JUMP_SECONDS: i64 = 600;
 
@@ -121,10 +123,15 @@ impl<'a> Nemesis<'a> {
             return Ok(());
         };
         let whom: Vec<String> = victims.iter().map(|victim| format!("p{victim}")).collect();
+        let began = Instant::now();
         let aim = if strike.aimed { ", who led the busiest partition" } else { "" };
         let (hold, more) = self.begin(&mut strike, &victims)?;
         let lasts = strike.lasts.as_secs_f64();
-        self.tell(format!("{} {}{aim}, for {lasts:.1} s{more}", kind.name(), whom.join(" ")));
+        let late = match began.elapsed() {
+            took if took > SLOW => format!(", which took {:.1} s to do", took.as_secs_f64()),
+            _ => String::new(),
+        };
+        self.tell(format!("{} {}{aim}, for {lasts:.1} s{more}{late}", kind.name(), whom.join(" ")));
         *self.tally.entry(kind.name()).or_default() += 1;
         let until = Instant::now() + strike.lasts;
         self.active.push(Active { kind, victims, until, hold });
