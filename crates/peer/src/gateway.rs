@@ -180,6 +180,12 @@ pub fn failed(error: &Failed) -> Problem {
             because,
             "send more slowly, and try again",
         ),
+        Failed::Refused(Refusal::Full) => Problem::new(
+            "SH0502",
+            "the events were not taken: a disk is full",
+            because,
+            "make room on the peer that `shoal health` names; then it goes on by itself",
+        ),
         Failed::Refused(Refusal::TooLarge) => Problem::new(
             "SH0401",
             "the events are too large for one append",
@@ -216,6 +222,7 @@ fn kafka_error(error: &Failed) -> KafkaError {
             Refusal::Forgotten => KafkaError::DuplicateSequence,
             Refusal::Fenced => KafkaError::InvalidProducerEpoch,
             Refusal::Busy => KafkaError::NotEnoughReplicas,
+            Refusal::Full => KafkaError::StorageError,
             Refusal::TooLarge => KafkaError::MessageTooLarge,
             Refusal::Malformed => KafkaError::CorruptMessage,
             Refusal::Dropped => KafkaError::UnknownStream,

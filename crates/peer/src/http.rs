@@ -15,6 +15,7 @@ pub use answer::{Failure, Json};
 
 use crate::gateway::Door;
 use crate::router::Router;
+use crate::space::Space;
 use crate::tasks;
 use axum::routing::{get, post};
 use axum::{Router as Axum, middleware};
@@ -31,6 +32,7 @@ pub struct Asked {
     pub door: Door,
     pub tasks: ActorRef<tasks::Msg>,
     pub segments: Arc<Segments>,
+    pub space: Arc<Space>,
     /// Names this peer is called by, beside loopback's: what Host may say.
     pub names: Arc<Vec<String>>,
     /// Spreads events without a key over partitions.

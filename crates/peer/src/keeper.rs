@@ -1,14 +1,15 @@
 //! The thread that writes checkpoints: segments synced, then tables saved and synced, then the durable index moves.
 
-use crate::shards::Msg;
+use crate::limits;
+use crate::shards::{Args, Msg};
 use crate::snapshot::{self, Exports};
+use crate::space::Space;
 use bytes::Bytes;
 use model::{PartitionId, ReplicaId, ShardId, TaskId};
-use ractor::ActorRef;
+use ractor::{ActorRef, ActorStatus};
 use replica::Checkpoint;
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc;
 use store::{Applied, Segments, Tables};
 
@@ -45,16 +46,14 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    pub fn start(
-        segments: Arc<Segments>,
-        tables: Arc<Tables>,
-        exports: Arc<Exports>,
-        shards: ActorRef<Msg>,
-    ) -> io::Result<Self> {
+    pub fn start(args: &Args, shards: ActorRef<Msg>) -> io::Result<Self> {
+        let (segments, tables) = (args.segments.clone(), args.tables.clone());
+        let (exports, space) = (args.exports.clone(), args.space.clone());
         // One round is under way at a time; the actor waits for it before it gives the next.
         let (rounds, inbox) = mpsc::sync_channel::<Vec<Due>>(1);
         let work = move || {
             while let Ok(due) = inbox.recv() {
+                wait_for_room(&space, &shards);
                 let done = match keep(&segments, &tables, &exports, due) {
                     Ok((kept, exports)) => Msg::Checkpointed { kept, exports },
                     Err(error) => Msg::Fenced(format!("a checkpoint cannot be written: {error}")),
@@ -72,6 +71,13 @@ impl Keeper {
         if self.rounds.send(due).is_err() {
             tracing::debug!("the keeper's thread has ended");
         }
+    }
+}
+
+/// A table that fails half way has to be opened anew, so nothing is begun on a full disk. The journal has it all.
+fn wait_for_room(space: &Space, shards: &ActorRef<Msg>) {
+    while space.is_full() && shards.get_status() < ActorStatus::Stopping {
+        std::thread::sleep(limits::ROOM_PAUSE);
     }
 }
 

@@ -21,6 +21,7 @@ mod problems;
 mod router;
 mod shards;
 mod snapshot;
+mod space;
 mod start;
 mod survey;
 mod task;

@@ -74,6 +74,16 @@ pub const TASK_FAILURES: u32 = 10;
 pub const REPORT: Duration = Duration::from_secs(1);
 /// Rows of one page of a scan, per shard.
 pub const SCAN_ROWS: usize = 1000;
+/// Of the disk so much stays free of events, for consensus, configuration and the last checkpoint: one part of so
+/// many, at least and at most so many bytes.
+pub const RESERVE_PART: u64 = 20;
+pub const RESERVE_BYTES: (u64, u64) = (64 << 20, 1 << 30);
+/// How often it is looked how much room is left: a disk fills at some hundred MiB a second at most.
+pub const SPACE: Duration = Duration::from_millis(100);
+/// How long it counts that a neighbour said it is full; it says so with every frame.
+pub const FULL_HEARD: Duration = Duration::from_secs(2);
+/// Before something that found no room is tried again.
+pub const ROOM_PAUSE: Duration = Duration::from_millis(50);
 /// A replica that has not heard of its leader this long answers `any` reads marked stale.
 pub const STALE: Duration = Duration::from_secs(2);
 /// How often it is looked whether events are old enough to go, or belong to no stream any more.

@@ -11,6 +11,7 @@ use crate::call::{Ask, Said};
 use crate::limits;
 use crate::options::Token;
 use crate::router::Router;
+use crate::space::Space;
 use crate::{groups, keep_catalogue, membership, problems, shards, survey, tasks, upkeep};
 use flow::Pipelines;
 use model::catalogue::{Addresses, Change, Changed, Enrolled};
@@ -37,6 +38,7 @@ const SURVEY: Duration = Duration::from_secs(1);
 
 pub struct Args {
     pub folder: Arc<Folder>,
+    pub space: Arc<Space>,
     pub token: Token,
     pub me: Enrolled,
     pub mesh: MeshId,
@@ -73,6 +75,7 @@ impl Peer {
         let (shards, membership) = (args.shards.clone(), args.membership.clone());
         duties.spawn(tick(shards.clone()));
         duties.spawn(checkpoints(shards.clone()));
+        duties.spawn(measure(args.space.clone()));
         duties.spawn(sessions(args.groups.clone()));
         duties.spawn(roster(args.board.clone(), shards, membership));
         duties.spawn(keep_catalogue::follow(args.board.clone(), args.folder.clone()));
@@ -197,6 +200,16 @@ async fn sessions(groups: ActorRef<groups::Msg>) {
         if groups.cast(groups::Msg::Tick).is_err() {
             return;
         }
+    }
+}
+
+/// Looks how much room is left on the disk.
+async fn measure(space: Arc<Space>) {
+    let mut every = tokio::time::interval(limits::SPACE);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        space.measure();
     }
 }
 

@@ -21,6 +21,7 @@ use crate::call::{Calls, Place, ShardStatus};
 use crate::keeper::{self, Keeper};
 use crate::limits;
 use crate::snapshot::{Exports, Fetcher};
+use crate::space::Space;
 use crate::wall_ms;
 use crate::writer::Writer;
 use bytes::Bytes;
@@ -50,6 +51,7 @@ pub struct Args {
     /// Highest removed replica id of each shard.
     pub tombstones: BTreeMap<ShardId, ReplicaId>,
     pub journal: store::Journal,
+    pub space: Arc<Space>,
     /// Indexes up to which the tables hold each fold.
     pub durable: BTreeMap<ShardId, u64>,
     pub exports: Arc<Exports>,
@@ -168,6 +170,7 @@ struct Shared {
     segments: Arc<Segments>,
     tables: Arc<Tables>,
     fetcher: Fetcher,
+    space: Arc<Space>,
     fatal: tokio::sync::mpsc::UnboundedSender<String>,
 }
 
@@ -177,9 +180,8 @@ impl Actor for Shards {
     type Arguments = Args;
 
     async fn pre_start(&self, me: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
+        let keeper = Keeper::start(&args, me.clone())?;
         let writer = Writer::start(args.journal, me.clone())?;
-        let keeper =
-            Keeper::start(args.segments.clone(), args.tables.clone(), args.exports, me.clone())?;
         let fetcher = Fetcher {
             calls: args.calls,
             segments: args.segments.clone(),
@@ -199,6 +201,7 @@ impl Actor for Shards {
                 segments: args.segments,
                 tables: args.tables,
                 fetcher,
+                space: args.space,
                 fatal: args.fatal,
             },
             me,
@@ -358,7 +361,8 @@ impl State {
             }
         }
         self.flush_appends();
-        self.outgoing.send(&self.args.net, &self.args.board);
+        let full = self.args.space.is_full();
+        self.outgoing.send(&self.args.net, &self.args.board, full);
         self.write();
     }
 
@@ -397,6 +401,8 @@ impl State {
     }
 
     fn on_tick(&mut self) {
+        // What found no room may find some now.
+        self.flush_appends();
         for shard in 0..self.slots.len() as u16 {
             self.step(ShardId(shard), Input::Tick);
         }
@@ -409,8 +415,22 @@ impl State {
             let _ = reply.send(refusal);
             return;
         }
+        if matches!(op, Op::Append { .. } | Op::Commit(_)) && self.lacks_room(shard) {
+            let _ = reply.send(Err(Refusal::Full));
+            return;
+        }
         let request = self.request(Waiting::Reply(reply));
         self.step(shard, Input::Propose { request, op });
+    }
+
+    /// Whether a voter of a shard that is led here has a full disk.
+    fn lacks_room(&self, shard: ShardId) -> bool {
+        let slot = self.slots.get(usize::from(shard.0)).and_then(Option::as_ref);
+        let Some(slot) = slot.filter(|slot| slot.replica.is_leading()) else { return false };
+        let fold = slot.replica.fold();
+        let voters: Vec<PeerId> =
+            fold.members().values().filter(|member| member.voter).map(|m| m.peer).collect();
+        self.args.space.is_any_full(&voters)
     }
 
     fn request(&mut self, waiting: Waiting) -> u64 {

@@ -12,6 +12,7 @@ use crate::options::{Options, Token};
 use crate::peer::{self, Peer, Running};
 use crate::router::Router;
 use crate::snapshot::Exports;
+use crate::space::Space;
 use crate::{gateway, groups, http, keep_catalogue, limits, membership, problems, shards, tasks};
 use model::catalogue::{Addresses, Enrolled};
 use model::{MeshId, PeerId, Problem, id};
@@ -171,7 +172,10 @@ async fn wire(
     let internal = |e: ractor::SpawnErr| problems::internal("an actor cannot start", e);
     let doubts = kept.doubts;
     let segments = kept.segments.clone();
+    let folder = Arc::new(folder);
+    let space = Arc::new(Space::new(folder.clone()));
     let args = shards::Args {
+        space: space.clone(),
         board: board.clone(),
         net: doors.net.clone(),
         mesh: head.mesh,
@@ -226,12 +230,14 @@ async fn wire(
         door: door.clone(),
         tasks: tasks.clone(),
         segments: segments.clone(),
+        space: space.clone(),
         names: Arc::new(options.advertise.iter().cloned().collect()),
         spread: Arc::default(),
     };
     write_ports(&folder, &me)?;
     let args = peer::Args {
-        folder: Arc::new(folder),
+        folder,
+        space,
         token,
         me,
         mesh: head.mesh,

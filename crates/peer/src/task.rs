@@ -220,7 +220,9 @@ impl State {
                     return Ok(());
                 }
                 // Nothing was proposed: the same again, when there is room.
-                Err(Refusal::Busy) => tokio::time::sleep(limits::HOLD_PAUSE).await,
+                Err(Refusal::Busy | Refusal::Full) => {
+                    tokio::time::sleep(limits::HOLD_PAUSE).await;
+                }
                 Ok(other) => return Err(format!("an unexpected answer: {other:?}").into()),
                 Err(refusal) => return Err(format!("the commit was refused: {refusal:?}").into()),
             }

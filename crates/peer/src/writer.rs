@@ -6,7 +6,7 @@
 use crate::limits;
 use crate::shards::Msg;
 use model::{ReplicaId, ShardId};
-use ractor::ActorRef;
+use ractor::{ActorRef, ActorStatus};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -90,11 +90,17 @@ fn run(
         let done = match command {
             Command::Write { mut records, mut persists } => {
                 next = gather(inbox, &mut records, &mut persists);
-                write(&mut journal, &records).map(|()| Some(Msg::Written { persists }))
+                let written = write_when_there_is_room(&mut journal, &records, shards);
+                written.map(|()| Some(Msg::Written { persists }))
             }
-            Command::Cut { durable, mut carry } => journal
-                .cut(&durable, &mut |shard| carry.remove(&shard).unwrap_or_default())
-                .map(|_| None),
+            Command::Cut { durable, mut carry } => {
+                let carry = &mut |shard| carry.remove(&shard).unwrap_or_default();
+                match journal.cut(&durable, carry) {
+                    // The next checkpoint asks again.
+                    Ok(_) | Err(store::Error::NoRoom { .. }) => Ok(None),
+                    Err(error) => Err(error),
+                }
+            }
         };
         bytes.store(journal.size(), Ordering::Relaxed);
         let answer = match done {
@@ -105,6 +111,22 @@ fn run(
         let last = matches!(answer, Msg::Fenced(_));
         if shards.cast(answer).is_err() || last {
             return;
+        }
+    }
+}
+
+/// Nothing is acknowledged while it waits, and nothing is lost.
+fn write_when_there_is_room(
+    journal: &mut Journal,
+    records: &[Record],
+    shards: &ActorRef<Msg>,
+) -> Result<(), store::Error> {
+    loop {
+        match write(journal, records) {
+            Err(store::Error::NoRoom { .. }) if shards.get_status() < ActorStatus::Stopping => {
+                std::thread::sleep(limits::ROOM_PAUSE);
+            }
+            done => return done,
         }
     }
 }

@@ -105,4 +105,6 @@ pub enum Refusal {
     Dropped,
     /// The idempotency key was used with other events.
     Conflict,
+    /// The disk of a voter is full. Nothing happened; it may when there is room again.
+    Full,
 }

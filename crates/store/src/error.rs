@@ -11,6 +11,9 @@ pub enum Error {
     /// [`Error::Fenced`].
     #[error("{doing}: {source}")]
     Io { doing: String, source: io::Error },
+    /// Try again when there is room: nothing was written, and nothing has failed for good (SH0502).
+    #[error("{doing}: no room is left on the disk")]
+    NoRoom { doing: String },
     /// Rebuild: a write or sync has failed before, so nothing that is said now could be believed.
     #[error("writing has ended: {0}")]
     Fenced(String),
@@ -44,6 +47,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// As [`Error::io`], for a write that changes nothing if it fails for want of room.
+    pub(crate) fn write(doing: impl Into<String>, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::NoRoom { doing: doing.into() }
+            }
+            _ => Self::io(doing, source),
+        }
+    }
+
     /// An i/o error with what was being done, as a bare phrase ("open segment 12").
     pub(crate) fn io(doing: impl Into<String>, source: io::Error) -> Self {
         Self::Io { doing: doing.into(), source }
@@ -57,6 +70,7 @@ impl Error {
             Self::Newer { .. } => "SH0204",
             Self::Empty { .. } => "SH0205",
             Self::Unwritable { .. } | Self::Io { .. } | Self::Fenced(_) => "SH0206",
+            Self::NoRoom { .. } => "SH0502",
             Self::Rot(_) | Self::Missing(_) => "SH0207",
             Self::Misuse(_) => "SH0901",
         }

@@ -2,7 +2,7 @@
 //!
 //! Invariants: J1 what a successful sync covered is recovered after any power cut. J2 damage below the synced mark
 //! is never cut off as torn: the shards that may have been in it are in doubt. J3 after the first failed write or
-//! sync every call fails. J4 a segment is removed only when every shard's state and live entries are synced in a
+//! sync every call fails; that there is no room for another segment is no failure, the write may be repeated. J4 a segment is removed only when every shard's state and live entries are synced in a
 //! later one. J5 what a torn end held is never seen again.
 //!
 //! Rot of the very last frame cannot be told from a torn one. Never decides what is durable, never starts a sync.
@@ -140,7 +140,8 @@ impl Journal {
 
     /// Writes records as one frame, without sync; returns the frame's number.
     ///
-    /// Fails with [`Error::Misuse`] if a record does not continue what its shard has; then nothing is written.
+    /// Fails with [`Error::Misuse`] if a record does not continue what its shard has, and with [`Error::NoRoom`] if the
+    /// disk is full; then nothing is written.
     pub fn write(&mut self, records: &[Record]) -> Result<u64, Error> {
         self.ready()?;
         self.check(records)?;
@@ -205,7 +206,7 @@ impl Journal {
 
     fn fence_on<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
         if let Err(e) = &result
-            && !matches!(e, Error::Misuse(_))
+            && !matches!(e, Error::Misuse(_) | Error::NoRoom { .. })
         {
             self.fenced = Some(e.to_string());
         }
@@ -241,10 +242,9 @@ impl Journal {
             self.grow(least)?;
         }
         self.encode(roster || self.current.place == 0, records);
-        self.current
-            .file
-            .write_at(&self.buffer, self.current.place)
-            .map_err(|e| Error::io(format!("write journal segment {:016x}", self.current.id), e))?;
+        self.current.file.write_at(&self.buffer, self.current.place).map_err(|e| {
+            Error::write(format!("write journal segment {:016x}", self.current.id), e)
+        })?;
         self.current.place += self.buffer.len() as u64;
         self.written += 1;
         for record in records {

@@ -23,6 +23,8 @@ pub struct Faults {
     pub fail_syncs: bool,
     /// Writes fail.
     pub fail_writes: bool,
+    /// There is no room: what would make a file longer fails.
+    pub full: bool,
     /// Syncs of files do not return until this is switched off.
     pub hold_syncs: bool,
     /// The next write succeeds and does nothing.
@@ -261,6 +263,16 @@ impl SimFile {
     }
 }
 
+impl SimFile {
+    fn has_room(&self, state: &State, len: u64) -> io::Result<()> {
+        let now = state.files.get(&self.inode).map_or(0, |file| file.now.len() as u64);
+        match state.faults.full && len > now {
+            true => Err(io::Error::from(io::ErrorKind::StorageFull)),
+            false => Ok(()),
+        }
+    }
+}
+
 impl File for SimFile {
     fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<usize> {
         let state = self.disk.lock();
@@ -285,6 +297,7 @@ impl File for SimFile {
             return Ok(());
         }
         let at = at + state.faults.misdirect_write.take().unwrap_or(0);
+        self.has_room(&state, at + bytes.len() as u64)?;
         state.written += bytes.len() as u64;
         self.with(state, |file| file.apply(Change::Write { at, bytes: bytes.to_vec() }))
     }
@@ -298,7 +311,9 @@ impl File for SimFile {
     }
 
     fn preallocate(&self, len: u64) -> io::Result<()> {
-        self.with(self.disk.change()?, |file| {
+        let state = self.disk.change()?;
+        self.has_room(&state, len)?;
+        self.with(state, |file| {
             let len = len.max(file.now.len() as u64);
             file.apply(Change::Len(len));
         })

@@ -196,6 +196,15 @@ pub async fn health(State(asked): State<Asked>) -> Result<Json<Health>, Failure>
     if under > 0 {
         reasons.push(format!("{under} shards have fewer than {} voters", catalogue.replication));
     }
+    let full = asked.space.full_peers();
+    if !full.is_empty() {
+        let full: Vec<_> = full.iter().map(ToString::to_string).collect();
+        reasons.push(format!("peers whose disk is full: {}", full.join(", ")));
+    }
+    if asked.space.is_full() {
+        let left = asked.space.free() >> 20;
+        reasons.push(format!("the disk of this peer is full: {left} MiB are left"));
+    }
     if !gone.is_empty() {
         reasons.push(format!("peers that do not answer: {}", gone.join(", ")));
     }

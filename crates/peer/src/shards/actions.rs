@@ -19,6 +19,12 @@ pub(super) struct Appends {
     answers: Vec<(u64, Result<Answer, Refusal>)>,
 }
 
+impl Appends {
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_partition.is_empty()
+    }
+}
+
 impl State {
     pub(super) fn config(&self, shard: ShardId) -> replica::Config {
         replica::Config {
@@ -99,13 +105,24 @@ impl State {
         self.persists.push((shard, replica, number));
     }
 
-    /// Writes what is committed to the segments, moves the marks, wakes readers, then lets answers go.
+    /// Writes what is committed to the segments, moves the marks, wakes readers, then lets answers go. Where there is
+    /// no room, all of that waits.
     pub(super) fn flush_appends(&mut self) {
-        for (partition, (shard, batches)) in std::mem::take(&mut self.appends.by_partition) {
+        while let Some((partition, (shard, batches))) = self.appends.by_partition.pop_first() {
             // A snapshot that was not finished may have brought the first of them already.
-            if let Err(error) = self.args.segments.append_missing(partition, &batches) {
-                self.on_fenced(format!("a segment cannot be written: {error}"));
-                return;
+            match self.args.segments.append_missing(partition, &batches) {
+                Ok(()) => {}
+                Err(store::Error::NoRoom { .. }) => {
+                    // A first part may have been written.
+                    let next = self.args.segments.next_offset(partition).unwrap_or_default();
+                    let rest = batches.into_iter().filter(|batch| batch.base_offset() >= next);
+                    self.appends.by_partition.insert(partition, (shard, rest.collect()));
+                    return;
+                }
+                Err(error) => {
+                    self.on_fenced(format!("a segment cannot be written: {error}"));
+                    return;
+                }
             }
             let Some(slot) = self.slot(shard) else { continue };
             if let Some(found) = slot.replica.fold().partition(partition) {

@@ -19,6 +19,10 @@ impl State {
             return;
         }
         self.flush_appends();
+        if !self.appends.is_empty() {
+            // A fold must not be on disk before the events that it says are.
+            return;
+        }
         let part = self.part;
         self.part = (part + 1) % limits::CHECKPOINT_PARTS;
         let all = !self.flushes.is_empty() || self.writer.bytes() >= limits::JOURNAL_BYTES;

@@ -19,6 +19,8 @@ const HEAD_BYTES: usize = 17;
 const ITEM_BYTES: usize = 23;
 /// A consensus message.
 const MESSAGE: u8 = 0;
+/// The sender's disk is full; an item of its head alone.
+const FULL: u8 = 1;
 
 /// What gathers for the neighbours during a turn.
 pub struct Outgoing {
@@ -65,9 +67,13 @@ impl Outgoing {
     }
 
     /// Sends everything; what cannot be sent is lost, as consensus expects of a network.
-    pub fn send(&mut self, net: &Net, board: &Board) {
+    pub fn send(&mut self, net: &Net, board: &Board, full: bool) {
         if self.is_empty() {
             return;
+        }
+        for frame in self.frames.values_mut().filter(|_| full) {
+            frame.push(FULL);
+            frame.resize(frame.len() + ITEM_BYTES - 1, 0);
         }
         let catalogue = board.catalogue();
         let frames = std::mem::take(&mut self.frames);
@@ -116,6 +122,7 @@ impl State {
             let message = bytes.split_to(size);
             match kind {
                 MESSAGE => self.on_message(from_peer, shard, to, from, message),
+                FULL => self.args.space.hear(from_peer),
                 _ => return Err("it has an item of unknown kind"),
             }
         }

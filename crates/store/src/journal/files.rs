@@ -143,21 +143,22 @@ impl Files {
     /// Makes the newest segment at least `least` bytes long.
     pub fn grow(&mut self, least: u64) -> Result<(), Error> {
         let Some(kept) = self.kept.back_mut() else { return Ok(()) };
-        let grown = kept.file.preallocate(least).and_then(|()| kept.file.sync());
-        kept.bytes = least;
         let id = kept.id;
-        self.doing("grow", id, grown)
+        let doing = format!("grow journal segment {id:016x}");
+        kept.file.preallocate(least).map_err(|e| Error::write(doing, e))?;
+        kept.bytes = least;
+        let synced = kept.file.sync();
+        self.doing("grow", id, synced)
     }
 
     /// Makes segment `id` with room for `least` bytes. The one before must have been synced.
     pub fn add(&mut self, id: u64, least: u64) -> Result<(), Error> {
         let bytes = self.limits.segment_bytes.max(least);
-        let added = self.prepare(bytes).and_then(|file| {
-            self.disk.rename(SPARE, &path(id))?;
-            self.disk.sync_dir(FOLDER)?;
-            Ok(file)
-        });
-        let file = self.doing("add", id, added)?;
+        let prepared = self.prepare(bytes);
+        let file =
+            prepared.map_err(|e| Error::write(format!("make journal segment {id:016x}"), e))?;
+        let named = self.disk.rename(SPARE, &path(id)).and_then(|()| self.disk.sync_dir(FOLDER));
+        self.doing("add", id, named)?;
         self.kept.push_back(Kept { id, bytes, file });
         Ok(())
     }
@@ -168,7 +169,11 @@ impl Files {
             return self.disk.open(SPARE);
         }
         let file = self.disk.create(SPARE)?;
-        file.preallocate(bytes)?;
+        if let Err(error) = file.preallocate(bytes) {
+            // What it got of the room is needed more elsewhere; that it stays would be no harm.
+            let _ = self.disk.remove(SPARE);
+            return Err(error);
+        }
         file.sync()?;
         Ok(file)
     }

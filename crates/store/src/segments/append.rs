@@ -28,11 +28,12 @@ impl Segments {
 
     /// Appends batches to one partition with one write.
     ///
-    /// Fails with [`Error::Misuse`] if they do not lie behind what is there. If the write fails nothing has been
-    /// appended and the call may be repeated.
+    /// Fails with [`Error::Misuse`] if they do not lie behind what is there, and with [`Error::NoRoom`] if the disk is
+    /// full: then a first part of them may have been appended, up to [`Segments::next_offset`], and the rest may be
+    /// tried again.
     pub fn append_many(&self, partition: PartitionId, batches: &[Batch]) -> Result<(), Error> {
         let Some(first) = batches.first() else { return Ok(()) };
-        let doing = |e| Error::io(format!("append to {partition:?}"), e);
+        let doing = |e| Error::write(format!("append to {partition:?}"), e);
         let chain = self.chain(partition);
         let mut state = self.lock(&chain)?;
         if !state.settled {

@@ -48,6 +48,31 @@ fn after_a_failed_sync_nothing_is_believed_again() {
 }
 
 #[test]
+fn a_full_disk_ends_nothing_and_the_same_write_goes_on_when_there_is_room() {
+    let disk = SimDisk::new();
+    let (mut journal, _) = open(&disk);
+    journal.write(&[begin(S)]).unwrap();
+    disk.set(|faults| faults.full = true);
+    let mut next = 1;
+    let refused = loop {
+        match journal.write(&[append(S, next, 1, 100)]) {
+            Ok(_) => next += 1,
+            Err(error) => break error,
+        }
+        journal.sync().unwrap();
+        assert!(next < 100_000, "a segment has an end");
+    };
+    assert!(matches!(refused, Error::NoRoom { .. }), "{refused}");
+    assert!(matches!(journal.write(&[append(S, next, 1, 100)]), Err(Error::NoRoom { .. })));
+    journal.sync().unwrap();
+    disk.set(|faults| faults.full = false);
+    journal.write(&[append(S, next, 1, 100)]).unwrap();
+    journal.sync().unwrap();
+    disk.cut(1);
+    assert_eq!(open(&disk).1.shards[&S].entries.len() as u64, next);
+}
+
+#[test]
 fn after_a_failed_write_nothing_is_believed_again() {
     let disk = SimDisk::new();
     let (mut journal, _) = open(&disk);

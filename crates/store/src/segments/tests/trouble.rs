@@ -57,6 +57,24 @@ fn what_was_synced_survives_a_power_cut_at_any_change() {
 }
 
 #[test]
+fn appends_go_on_where_a_full_disk_stopped_them() {
+    for seed in 0..30 {
+        let disk = SimDisk::new();
+        let segments = open(&disk);
+        let all = batches(seed, 0, 40);
+        segments.append_many(P, &all[..10]).unwrap();
+        disk.set(|faults| faults.full = true);
+        let refused = segments.append_many(P, &all[10..]).unwrap_err();
+        assert!(matches!(refused, Error::NoRoom { .. }), "{refused}");
+        disk.set(|faults| faults.full = false);
+        let next = segments.next_offset(P).unwrap();
+        let rest: Vec<_> = all.iter().filter(|b| b.base_offset() >= next).cloned().collect();
+        segments.append_many(P, &rest).unwrap();
+        assert!(read_all(&segments, 0, i64::MAX).unwrap().iter().eq(&all), "seed {seed}");
+    }
+}
+
+#[test]
 fn a_flipped_bit_anywhere_is_never_served() {
     let disk = SimDisk::new();
     let segments = open(&disk);
