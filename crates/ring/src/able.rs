@@ -70,6 +70,7 @@ mod tests {
             view: None,
             output: None,
             dead: None,
+            sides: Vec::new(),
         };
         Pipeline { name: name.into(), version: 1, fingerprint: 0, stages: vec![stage], next: None }
     }

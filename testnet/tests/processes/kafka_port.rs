@@ -82,7 +82,8 @@ fn nonsense_on_the_kafka_port_costs_nothing_and_disturbs_nobody() {
         // A second of ordinary life comes first: what it costs is not the strangers' doing.
         std::thread::sleep(Duration::from_secs(1));
         let before = weight::memory(scene.pid(1)).expect("it runs");
-        let watch = scope.spawn(|| {
+        let (scene, over) = (&scene, &over);
+        let watch = scope.spawn(move || {
             let mut most = before;
             while !over.load(Ordering::Relaxed) {
                 most = most.max(weight::memory(scene.pid(1)).expect("it runs"));
@@ -90,9 +91,9 @@ fn nonsense_on_the_kafka_port_costs_nothing_and_disturbs_nobody() {
             }
             most
         });
-        let until = Until(&over);
-        send_nonsense(&scene);
-        hold_places(&scene);
+        let until = Until(over);
+        send_nonsense(scene);
+        hold_places(scene);
         drop(until);
         let grown = watch.join().expect("the peer runs") - before;
         let served = honest.join().expect("the honest client was served");

@@ -113,10 +113,7 @@ impl State {
             match self.args.segments.append_missing(partition, &batches) {
                 Ok(()) => {}
                 Err(store::Error::NoRoom { .. }) => {
-                    // A first part may have been written.
-                    let next = self.args.segments.next_offset(partition).unwrap_or_default();
-                    let rest = batches.into_iter().filter(|batch| batch.base_offset() >= next);
-                    self.appends.by_partition.insert(partition, (shard, rest.collect()));
+                    self.appends.by_partition.insert(partition, (shard, batches));
                     return;
                 }
                 Err(error) => {
