@@ -45,7 +45,8 @@ pub fn fill(folder: &Path) -> anyhow::Result<()> {
     for kilobytes in [65_536, 4_096, 64, 4] {
         for number in 0..1_000 {
             let file = folder.join(format!("{FILLER}.{kilobytes}-{number}"));
-            if run(Command::new("fallocate").arg("-l").arg(format!("{kilobytes}K")).arg(file)).is_err()
+            if run(Command::new("fallocate").arg("-l").arg(format!("{kilobytes}K")).arg(file))
+                .is_err()
             {
                 break;
             }

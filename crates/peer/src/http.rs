@@ -70,6 +70,7 @@ fn router(asked: Asked) -> Axum {
         .fallback(answer::no_such_path)
         .method_not_allowed_fallback(answer::no_such_method)
         .layer(body)
+        .layer(middleware::map_response(answer::refused))
         .layer(middleware::from_fn_with_state(asked.clone(), guard::check))
         .with_state(asked)
 }

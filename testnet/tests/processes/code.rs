@@ -110,16 +110,18 @@ impl Mixed {
         }
     }
 
-    /// The peers that run the tasks, as one of them says.
-    fn runners(&self, asked: usize) -> Vec<i64> {
-        let answer = self.asker.get(&self.http(asked), "/v1/pipelines/words").expect("an answer");
-        let tasks = answer.1["stages"][0]["tasks"].as_array().cloned().unwrap_or_default();
-        assert!(!tasks.is_empty(), "{}", answer.1);
-        let mut peers: Vec<i64> = tasks.iter().filter_map(|task| task["peer"].as_i64()).collect();
-        assert_eq!(peers.len(), tasks.len(), "a task without a peer");
-        peers.sort_unstable();
-        peers.dedup();
-        peers
+    /// Waits until the tasks run at these peers and nowhere else, as one of them says.
+    fn run_at(&self, asked: usize, wanted: &[i64], limit: Duration) {
+        eventually("tasks where their code is", limit, || {
+            let answer = self.asker.get(&self.http(asked), "/v1/pipelines/words");
+            let (_, body) = answer.map_err(|e| e.to_string())?;
+            let tasks = body["stages"][0]["tasks"].as_array().cloned().unwrap_or_default();
+            let mut peers: Vec<_> = tasks.iter().map(|task| task["peer"].as_i64()).collect();
+            peers.sort_unstable();
+            peers.dedup();
+            let same = peers.iter().copied().eq(wanted.iter().copied().map(Some));
+            if same { Ok(()) } else { Err(format!("tasks run at {peers:?}")) }
+        });
     }
 }
 
@@ -130,10 +132,7 @@ fn in_a_mesh_of_two_binaries_tasks_run_where_their_code_is() {
     mesh.send(2, 500);
     mesh.check_counts(&[1, 2, 3]);
     // The ring's owners get their shards after a while of health; p2 would be one of them.
-    eventually("tasks where their code is", Duration::from_secs(30), || {
-        let runners = mesh.runners(3);
-        if runners == [1, 3] { Ok(()) } else { Err(format!("tasks run at {runners:?}")) }
-    });
+    mesh.run_at(3, &[1, 3], Duration::from_secs(30));
     let (_, members) = mesh.asker.get(&mesh.http(3), "/v1/members").expect("an answer");
     let notes: Vec<&str> =
         members["members"].as_array().into_iter().flatten().filter_map(note).collect();
@@ -143,10 +142,7 @@ fn in_a_mesh_of_two_binaries_tasks_run_where_their_code_is() {
 
     // One of the two that have the code dies: all tasks run at the other, though p2 is a voter of every shard.
     mesh.peers[0].kill();
-    eventually("tasks at p3 alone", Duration::from_secs(10), || {
-        let runners = mesh.runners(3);
-        if runners == [3] { Ok(()) } else { Err(format!("tasks run at {runners:?}")) }
-    });
+    mesh.run_at(3, &[3], Duration::from_secs(10));
     mesh.send(2, 500);
     mesh.check_counts(&[2, 3]);
 }

@@ -8,14 +8,14 @@ use testnet::clients::Load;
 use testnet::scene::{Scene, Setting};
 use testnet::weight;
 
-const SECONDS: u64 = 15;
-const EVENTS_PER_S: u64 = 60_000;
+const SECONDS: u64 = 24;
+const EVENTS_PER_S: u64 = 100_000;
 /// Key and value as [`testnet::clients`] writes them, and what a batch adds to an event.
 const EVENT_BYTES: u64 = 116 + 14;
-/// The journal after a pause: the segment that is being written and the one before it.
-const JOURNAL_BYTES: u64 = 2 * (64 << 20);
-/// Everything else: tables of 1,000 rows, their own journal, notes.
-const REST_BYTES: u64 = 32 << 20;
+/// The journal's limit, and a segment that is begun meanwhile.
+const JOURNAL_BYTES: u64 = (256 + 64) << 20;
+/// Everything else: tables of 1,000 rows with a journal of their own of at most 64 MiB, notes.
+const REST_BYTES: u64 = (64 + 32) << 20;
 /// How much more memory the last third may need than the second did.
 const GROWTH: f64 = 0.25;
 

@@ -31,7 +31,7 @@ fn append(asker: &Asker, http: &str, numbers: std::ops::Range<u64>) {
 fn numbers(asker: &Asker, http: &str, partitions: u32) -> Vec<u64> {
     let mut found = Vec::new();
     for partition in 0..partitions {
-        let path = format!("/v1/streams/kept/events?partition={partition}&offset=0&limit=10000");
+        let path = format!("/v1/streams/kept/events?partition={partition}&offset=0&max=10000");
         let (status, body) = asker.get(http, &path).expect("an answer");
         assert_eq!(status, 200, "{body}");
         let events = body["events"].as_array().cloned().unwrap_or_default();

@@ -131,5 +131,11 @@ fn settings_that_make_no_sense_are_refused_before_anything_is_made() {
     }
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     std::fs::write(folder.path().join("shoal.toml"), "[mesh]\nporrt = 7946\n").expect("written");
-    refused(Line::start(&["--new"]), folder.path(), 2, "SH0001", &["porrt", "mesh.port"]);
+    refused(
+        Line::start(&["--new"]),
+        folder.path(),
+        2,
+        "SH0001",
+        &["mesh.porrt", "port = … under [mesh]"],
+    );
 }

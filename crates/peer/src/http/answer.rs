@@ -1,6 +1,6 @@
 //! How handlers answer: JSON, or a problem in JSON (RFC 9457).
 
-use axum::body::Bytes;
+use axum::body::{Bytes, to_bytes};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use door::http::{MEDIA_TYPE, ProblemBody, status};
@@ -84,3 +84,35 @@ pub async fn no_such_method(uri: Uri) -> Response {
     *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     response
 }
+
+/// What the framework refused in plain text (a query, a path, a length) becomes a problem like all others.
+pub async fn refused(response: Response) -> Response {
+    let status = response.status();
+    let is_problem =
+        response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == MEDIA_TYPE);
+    if !status.is_client_error() || is_problem {
+        return response;
+    }
+    let said = to_bytes(response.into_body(), REFUSED_BYTES).await.unwrap_or_default();
+    let because = String::from_utf8_lossy(&said).into_owned();
+    let problem = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+            "SH0401",
+            "the request's body is too large",
+            format!("it may have {} bytes: {because}", door::http::BODY_BYTES_MAX),
+            "send fewer events at once",
+        ),
+        _ => Problem::new(
+            "SH0404",
+            "the request is not what this endpoint takes",
+            because,
+            "see the README's table of the HTTP API",
+        ),
+    };
+    let mut response = Failure::from(problem).into_response();
+    *response.status_mut() = status;
+    response
+}
+
+/// What is read of a refusal's text.
+const REFUSED_BYTES: usize = 4096;
