@@ -35,7 +35,8 @@ fn numbers(asker: &Asker, http: &str, partitions: u32) -> Vec<u64> {
         let (status, body) = asker.get(http, &path).expect("an answer");
         assert_eq!(status, 200, "{body}");
         let events = body["events"].as_array().cloned().unwrap_or_default();
-        found.extend(events.iter().filter_map(|event| event["value"].as_u64()));
+        found
+            .extend(events.iter().filter_map(|event| event["value"].as_str()?.parse::<u64>().ok()));
     }
     found.sort_unstable();
     found

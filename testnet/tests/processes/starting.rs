@@ -58,8 +58,7 @@ fn a_folder_of_something_else_or_that_cannot_be_written_is_left_alone() {
 
 #[test]
 fn a_taken_port_is_told_with_who_has_it() {
-    let ours = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = ours.local_addr().expect("bound").port();
+    let (_ours, port) = port_above_a_free_one();
     let by = match cfg!(target_os = "linux") {
         true => format!("pid {}", std::process::id()),
         false => "another process".to_owned(),
@@ -70,6 +69,17 @@ fn a_taken_port_is_told_with_who_has_it() {
         let ended = Line::shoal(&["start", "--new"]).and(&all_free_but(flag, port)).run();
         ended.fails(1, "SH0201", &[&format!("cannot listen for {flag}"), &by]);
         assert!(ended.said.contains(&format!("--{flag}-port")), "{}", ended.said);
+    }
+}
+
+/// A port that is taken, and the one below it is not.
+fn port_above_a_free_one() -> (TcpListener, u16) {
+    loop {
+        let ours = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = ours.local_addr().expect("bound").port();
+        if TcpListener::bind(("127.0.0.1", port - 1)).is_ok() {
+            return (ours, port);
+        }
     }
 }
 
