@@ -51,7 +51,7 @@ pub use describe_mesh::{DescribeMesh, DescribedMesh};
 pub use describe_settings::{SettingsOf, WantedSettings};
 pub use epochs::{EpochEnd, EpochPart};
 pub use error::{KafkaError, Refused};
-pub use fetch::{Fetch, FetchPart, FetchReply, Fetched, FetchedPart};
+pub use fetch::{Fetch, FetchPart, FetchReply, Fetched, FetchedPart, Which};
 pub use find_coordinator::{Coordinates, Coordinator, FindCoordinator};
 pub use frame::{FRAME_BYTES_MAX, Reject, frame_size};
 pub use grow_streams::{GrowStreams, Grown, Growth};

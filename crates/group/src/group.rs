@@ -141,6 +141,8 @@ impl Group {
             }
             Ask::Describe => Ok(Some(Said::Described(self.described()))),
             Ask::Delete if self.phase == Phase::Empty => {
+                // If the log does not forget it after all, the log says so to who asks.
+                self.known = false;
                 actions.push(Action::Delete { request });
                 Ok(None)
             }

@@ -1,10 +1,15 @@
-//! Fetch (1): batches from an offset on. Each fetch is full: the reply's session id is 0, so
+//! Fetch (1): batches from an offset on. Streams are named, or, from version 13 on, asked for by id.
+//! Each fetch is full: the reply's session id is 0, so
 //! clients never send a difference to an earlier one.
 
 use super::wire::{Flaw, Reader, Writer};
 use super::{Ask, KafkaError, Reply};
 use bytes::Bytes;
+use model::StreamId;
 use std::sync::Arc;
+
+/// The first version that knows streams by id only.
+const IDS_VERSION_MIN: i16 = 13;
 
 /// The question. Answer when `min_bytes` are there or `max_wait_ms` have passed. The first batch
 /// comes whole even if it is larger than a limit, or the client would stand still.
@@ -18,10 +23,17 @@ pub struct Fetch {
     pub parts: Vec<FetchPart>,
 }
 
+/// A stream, as the client knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    Name(Arc<str>),
+    Id(StreamId),
+}
+
 /// What is asked of one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchPart {
-    pub stream: Arc<str>,
+    pub stream: Which,
     pub partition: i32,
     pub offset: i64,
     pub max_bytes: u32,
@@ -40,7 +52,7 @@ pub struct FetchReply {
 /// The answer for one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchedPart {
-    pub stream: Arc<str>,
+    pub stream: Which,
     pub partition: i32,
     pub result: Result<Fetched, KafkaError>,
 }
@@ -83,7 +95,7 @@ pub(super) fn decode(reader: &mut Reader, version: i16) -> Result<Ask, Flaw> {
     let mut parts = Vec::new();
     let topics = reader.count(3)?.ok_or(Flaw::Null("the list of topics"))?;
     for _ in 0..topics {
-        let stream = reader.name("a topic's name")?;
+        let stream = decode_which(reader, version)?;
         let count = reader.count(16)?.ok_or(Flaw::Null("a topic's list of partitions"))?;
         for _ in 0..count {
             parts.push(decode_part(reader, version, &stream)?);
@@ -93,7 +105,7 @@ pub(super) fn decode(reader: &mut Reader, version: i16) -> Result<Ask, Flaw> {
     if version >= 7 {
         // Partitions to leave out of a session that we do not keep.
         reader.array("the list of forgotten topics", 3, |reader| {
-            reader.text("a topic's name")?;
+            decode_which(reader, version)?;
             reader.array("a topic's list of partitions", 4, Reader::i32)?;
             reader.tags()
         })?;
@@ -109,7 +121,14 @@ pub(super) fn decode(reader: &mut Reader, version: i16) -> Result<Ask, Flaw> {
     Ok(Ask::Fetch(Fetch { max_wait_ms, min_bytes, max_bytes, committed, parts }))
 }
 
-fn decode_part(reader: &mut Reader, version: i16, stream: &Arc<str>) -> Result<FetchPart, Flaw> {
+fn decode_which(reader: &mut Reader, version: i16) -> Result<Which, Flaw> {
+    Ok(match version {
+        ..IDS_VERSION_MIN => Which::Name(reader.name("a topic's name")?),
+        _ => Which::Id(StreamId(reader.uuid()?)),
+    })
+}
+
+fn decode_part(reader: &mut Reader, version: i16, stream: &Which) -> Result<FetchPart, Flaw> {
     let partition = reader.i32()?;
     let epoch = if version >= 9 { reader.i32()? } else { -1 };
     let offset = reader.i64()?;
@@ -131,7 +150,8 @@ fn not_negative(value: i32) -> u32 {
 
 pub(super) fn size_hint(part: &FetchedPart) -> usize {
     let bytes = part.result.as_ref().map_or(0, |r| r.batches.iter().map(Bytes::len).sum());
-    64 + part.stream.len() + bytes
+    let name = if let Which::Name(name) = &part.stream { name.len() } else { 16 };
+    64 + name + bytes
 }
 
 pub(super) fn encode(writer: &mut Writer, version: i16, reply: &FetchReply) {
@@ -143,7 +163,10 @@ pub(super) fn encode(writer: &mut Writer, version: i16, reply: &FetchReply) {
     let runs = || reply.parts.chunk_by(|a, b| a.stream == b.stream);
     writer.count(runs().count());
     for run in runs() {
-        writer.text(&run[0].stream);
+        match &run[0].stream {
+            Which::Name(name) => writer.text(name),
+            Which::Id(id) => writer.uuid(id.0),
+        }
         writer.count(run.len());
         for part in run {
             encode_part(writer, version, part);

@@ -40,11 +40,10 @@ pub struct Offer {
 }
 
 /// All that is offered. Produce 0 to 2 are listed because librdkafka judges compression by them
-/// (KAFKA-18659), and refused when used. Fetch ends before the version that names streams by id
-/// only.
+/// (KAFKA-18659), and refused when used.
 pub const OFFERS: &[Offer] = &[
     Offer { api: PRODUCE, min: 0, max: 9, flexible: 9 },
-    Offer { api: FETCH, min: 4, max: 12, flexible: 12 },
+    Offer { api: FETCH, min: 4, max: 13, flexible: 12 },
     Offer { api: LIST_OFFSETS, min: 1, max: 7, flexible: 6 },
     Offer { api: METADATA, min: 0, max: 12, flexible: 9 },
     Offer { api: COMMIT_OFFSETS, min: 2, max: 9, flexible: 8 },

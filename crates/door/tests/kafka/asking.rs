@@ -26,7 +26,7 @@ fn api_versions_lists_what_is_offered_in_every_version() {
             reply.api_keys.iter().map(|k| (k.api_key, k.min_version, k.max_version)).collect();
         let expected: Vec<_> = versions::OFFERS.iter().map(|o| (o.api, o.min, o.max)).collect();
         assert_eq!(listed, expected);
-        assert!(listed.contains(&(0, 0, 9)) && listed.contains(&(1, 4, 12)));
+        assert!(listed.contains(&(0, 0, 9)) && listed.contains(&(1, 4, 13)));
     }
 }
 
@@ -177,7 +177,11 @@ fn fetches_are_full_and_carry_batches_as_they_are_in_every_version() {
             .with_max_bytes(1 << 20)
             .with_isolation_level(1);
         if version >= 7 {
-            let forgotten = ForgottenTopic::default().with_topic(topic("x"));
+            let mut forgotten = ForgottenTopic::default();
+            match which(version, "x") {
+                Which::Name(name) => forgotten.topic = topic(&name),
+                Which::Id(id) => forgotten.topic_id = uuid::Uuid::from_u128(id.0),
+            }
             let forgotten = forgotten.with_partitions(vec![1, 2]);
             ask = ask.with_session_epoch(-1).with_forgotten_topics_data(vec![forgotten]);
         }
@@ -191,12 +195,16 @@ fn fetches_are_full_and_carry_batches_as_they_are_in_every_version() {
             ask = ask.with_cluster_id(Some(text("c")));
         }
         let parts = vec![part.clone(), part.with_partition(6)];
-        let rain = FetchTopic::default().with_topic(topic("rain")).with_partitions(parts);
+        let mut rain = FetchTopic::default().with_partitions(parts);
+        match which(version, "rain") {
+            Which::Name(name) => rain.topic = topic(&name),
+            Which::Id(id) => rain.topic_id = uuid::Uuid::from_u128(id.0),
+        }
         let request = asked(ApiKey::Fetch, version, &ask.with_topics(vec![rain]));
         let Ask::Fetch(ask) = &request.ask else { panic!("a fetch was asked") };
         let epoch = (version >= 9).then_some(3);
         let part = |partition| FetchPart {
-            stream: "rain".into(),
+            stream: which(version, "rain"),
             partition,
             offset: 70,
             max_bytes: 4096,
@@ -209,10 +217,21 @@ fn fetches_are_full_and_carry_batches_as_they_are_in_every_version() {
     }
 }
 
+/// How a client of this version says which stream it means.
+fn which(version: i16, name: &str) -> Which {
+    match version {
+        ..13 => Which::Name(name.into()),
+        _ => Which::Id(StreamId(name.len() as u128 + u128::from(name.as_bytes()[0]))),
+    }
+}
+
 fn check_fetched(head: &Head) {
     let piece = |text: &'static str| Bytes::from_static(text.as_bytes());
-    let part =
-        |stream: &str, partition, result| FetchedPart { stream: stream.into(), partition, result };
+    let part = |stream, partition, result| FetchedPart {
+        stream: which(head.version, stream),
+        partition,
+        result,
+    };
     let batches = vec![piece("first"), piece("second")];
     let parts = vec![
         part("rain", 5, Ok(Fetched { high: 90, stable: 90, start: 10, batches })),
@@ -223,7 +242,11 @@ fn check_fetched(head: &Head) {
     assert_eq!((reply.error_code, reply.session_id, reply.responses.len()), (0, 0, 2));
     let rain = &reply.responses[0];
     let part = &rain.partitions[0];
-    assert_eq!((&rain.topic, part.partition_index, part.error_code), (&topic("rain"), 5, 0));
+    match which(head.version, "rain") {
+        Which::Name(name) => assert_eq!(rain.topic, topic(&name)),
+        Which::Id(id) => assert_eq!(rain.topic_id.as_u128(), id.0),
+    }
+    assert_eq!((part.partition_index, part.error_code), (5, 0));
     assert_eq!(part.records, Some(piece("firstsecond")));
     assert_eq!((part.high_watermark, part.last_stable_offset), (90, 90));
     assert_eq!(part.log_start_offset, if head.version >= 5 { 10 } else { -1 });

@@ -27,7 +27,7 @@ fn a_newer_api_versions_is_answered_in_version_0_with_error_35_and_the_list() {
         let bytes = encode(&request.head, Reply::Versions).expect("a reply");
         let mut expected = vec![1, 2, 3, 4, 0, 35, 0, 0, 0, 24];
         expected.extend([0, 0, 0, 0, 0, 9]); // Produce
-        expected.extend([0, 1, 0, 4, 0, 12]); // Fetch
+        expected.extend([0, 1, 0, 4, 0, 13]); // Fetch
         expected.extend([0, 2, 0, 1, 0, 7]); // ListOffsets
         expected.extend([0, 3, 0, 0, 0, 12]); // Metadata
         expected.extend([0, 8, 0, 2, 0, 9]); // OffsetCommit
@@ -76,7 +76,7 @@ fn unknown_apis_and_versions_close_the_connection_and_say_so() {
         let reject = decode(raw(api, version, &[])).expect_err("not offered");
         assert_eq!(reject, Reject::Api { api, version });
     }
-    for (api, version) in [(3, 13), (3, -1), (1, 3), (1, 13), (0, 10), (2, 0), (22, 5)] {
+    for (api, version) in [(3, 13), (3, -1), (1, 3), (1, 14), (0, 10), (2, 0), (22, 5)] {
         let reject = decode(raw(api, version, &[])).expect_err("not offered");
         assert_eq!(reject, Reject::Version { api, version });
     }

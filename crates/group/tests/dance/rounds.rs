@@ -2,7 +2,7 @@
 
 use crate::table::*;
 use bytes::Bytes;
-use model::group::{Ask, Caller, Join, Refusal, Said};
+use model::group::{Ask, Caller, Formed, Join, Refusal, Said};
 
 #[test]
 fn those_that_start_together_share_one_generation() {
@@ -205,6 +205,20 @@ fn only_a_group_without_consumers_is_deleted() {
     table.two();
     let request = table.ask(Ask::Delete);
     assert_eq!(table.answer(request), Some(Err(Refusal::InUse)));
+}
+
+#[test]
+fn a_group_that_was_deleted_is_not_known_any_more() {
+    let mut table = Table::of(Formed { generation: 3, ..Formed::default() });
+    assert_eq!(table.group.state(), "Empty");
+    let request = table.ask(Ask::Delete);
+    assert_eq!((table.passed.as_slice(), table.group.state()), (&[request][..], "Dead"));
+    // Who commits offsets afterwards makes it anew.
+    table.ask(Ask::Commit {
+        caller: Caller { generation: -1, ..Caller::default() },
+        offsets: vec![],
+    });
+    assert_eq!(table.group.state(), "Empty");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use super::{Door, Located};
 use crate::limits;
 use bytes::Bytes;
-use door::kafka::{Fetch, FetchPart, FetchReply, Fetched, FetchedPart, KafkaError, Reply};
+use door::kafka::{Fetch, FetchPart, FetchReply, Fetched, FetchedPart, KafkaError, Reply, Which};
+use model::catalogue::{Catalogue, Stream};
 use std::time::{Duration, Instant};
 
 /// The longest a client may wait, whatever it asks for.
@@ -30,7 +31,7 @@ impl Door {
     fn news(&self, ask: &Fetch) -> impl Future<Output = ()> + use<> {
         let catalogue = self.board().catalogue();
         let streams: Vec<_> =
-            ask.parts.iter().filter_map(|p| catalogue.stream(&p.stream).map(|s| s.id)).collect();
+            ask.parts.iter().filter_map(|p| Some(known(&catalogue, &p.stream)?.id)).collect();
         self.board().news(&streams)
     }
 
@@ -59,7 +60,13 @@ impl Door {
     }
 
     fn look_at(&self, part: &FetchPart, left: usize, first: bool) -> Result<Fetched, KafkaError> {
-        let located = self.lead_of(&part.stream, part.partition, part.epoch)?;
+        let catalogue = self.board().catalogue();
+        let unknown = match part.stream {
+            Which::Name(_) => KafkaError::UnknownStream,
+            Which::Id(_) => KafkaError::UnknownStreamId,
+        };
+        let stream = known(&catalogue, &part.stream).ok_or(unknown)?;
+        let located = self.lead(stream, part.partition, part.epoch)?;
         let mark = self.board().mark(located.partition).unwrap_or_default();
         if part.offset < mark.start || part.offset > mark.next {
             return Err(KafkaError::OutOfRange);
@@ -90,6 +97,15 @@ impl Door {
     ) -> Result<Located, KafkaError> {
         let catalogue = self.board().catalogue();
         let stream = catalogue.stream(stream).ok_or(KafkaError::UnknownStream)?;
+        self.lead(stream, partition, epoch)
+    }
+
+    fn lead(
+        &self,
+        stream: &Stream,
+        partition: i32,
+        epoch: Option<i32>,
+    ) -> Result<Located, KafkaError> {
         let located = self.locate(stream, partition).ok_or(KafkaError::UnknownStream)?;
         if !self.board().leading(located.shard) {
             return Err(KafkaError::NotLeader);
@@ -100,5 +116,12 @@ impl Door {
             Some(epoch) if epoch > term => Err(KafkaError::UnknownEpoch),
             _ => Ok(located),
         }
+    }
+}
+
+fn known<'a>(catalogue: &'a Catalogue, stream: &Which) -> Option<&'a Stream> {
+    match stream {
+        Which::Name(name) => catalogue.stream(name),
+        Which::Id(id) => catalogue.streams.get(id),
     }
 }

@@ -149,10 +149,10 @@ impl Door {
         let (reply, in_mind) = oneshot::channel();
         let asked = self.groups.cast(Msg::List(reply)).is_ok();
         let in_mind = if asked { in_mind.await.unwrap_or_default() } else { Vec::new() };
-        listed.extend(in_mind.into_iter().map(|(name, kind, state)| (name, (kind, state))));
-        let wanted = |state: &str| {
-            state != "Dead" && (states.is_empty() || states.iter().any(|it| it == state))
-        };
+        // One of which its coordinator knows nothing is as the log keeps it.
+        let in_mind = in_mind.into_iter().filter(|(_, _, state)| *state != "Dead");
+        listed.extend(in_mind.map(|(name, kind, state)| (name, (kind, state))));
+        let wanted = |state: &str| states.is_empty() || states.iter().any(|it| it == state);
         let groups = listed.into_iter().filter(|(_, (_, state))| wanted(state));
         let groups = groups.map(|(group, (kind, state))| ListedGroup {
             group,
