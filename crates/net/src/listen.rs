@@ -9,7 +9,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 use tokio::{
-    net::{TcpListener, UdpSocket},
+    net::{TcpListener, TcpStream, UdpSocket},
     time::timeout,
 };
 
@@ -90,6 +90,14 @@ pub async fn outward_address(others: &[String]) -> Option<IpAddr> {
     way_to("192.0.2.1:9", "0.0.0.0:0").await
 }
 
+/// Whether somebody answers at an address (`host:port`); says nothing to them.
+pub async fn reach(address: &str) -> io::Result<()> {
+    match timeout(limits::DIAL_TIMEOUT, TcpStream::connect(address)).await {
+        Ok(connected) => connected.map(drop),
+        Err(_) => Err(ErrorKind::TimedOut.into()),
+    }
+}
+
 /// Connecting a datagram socket only asks the routes.
 async fn way_to(other: &str, family: &str) -> Option<IpAddr> {
     let socket = UdpSocket::bind(family).await.ok()?;
@@ -111,7 +119,9 @@ mod tests {
         if cfg!(target_os = "linux") {
             assert!(by.starts_with(&format!("pid {} (", std::process::id())), "{by}");
         }
+        reach(&address.to_string()).await.expect("it listens");
         drop(first);
+        reach(&address.to_string()).await.expect_err("nobody answers any more");
         is_free(address).expect("it is free again");
     }
 

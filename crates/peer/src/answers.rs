@@ -6,6 +6,7 @@
 use crate::board::Board;
 use crate::call::{Ask, Calls, Said};
 use crate::exchange::Exchanges;
+use crate::gateway::Door;
 use crate::router::Router;
 use crate::shards;
 use crate::snapshot::Exports;
@@ -31,6 +32,7 @@ pub struct Answers {
     pub segments: Arc<Segments>,
     pub exports: Arc<Exports>,
     pub exchanges: Arc<Exchanges>,
+    pub door: Door,
 }
 
 impl Answers {
@@ -86,6 +88,7 @@ impl Answers {
                 Err(why) => Said::No(why),
             },
             Ask::Status => self.status().await,
+            Ask::Behalf(ask) => Said::Behalf(Box::new(self.door.tell(*ask).await)),
             Ask::Export { shard, index, at } => match self.exports.piece(shard, index, at) {
                 Some((bytes, size)) => Said::Export { bytes, size },
                 None => Said::No("the export is gone".into()),

@@ -3,6 +3,7 @@
 //! A call is answered at most once; a lost connection or a deadline ends it as [`Failed`]. Whether the asked
 //! thing happened is then unknown: what changes something is repeatable by its origin.
 
+use crate::gateway::behalf::{Behalf, Told};
 use crate::limits;
 use crate::shards::{Found, Query};
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use replica::action::{Answer, Refusal};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// The version of the messages on these lanes.
@@ -40,6 +42,8 @@ pub enum Ask {
     Export { shard: ShardId, index: u64, at: u64 },
     /// My replica of this shard has lost or doubts its log.
     Replace { shard: ShardId, replica: ReplicaId },
+    /// Answer a client of mine, which cannot reach you.
+    Behalf(Box<Behalf>),
     /// Whether the sent snapshot was installed.
     Installed { shard: ShardId, replica: ReplicaId, installed: bool },
 }
@@ -70,6 +74,8 @@ pub enum Said {
     Batches(Vec<Bytes>),
     Chunks(Vec<flow::Chunk>),
     Status(Vec<ShardStatus>),
+    /// What a client of the asker is to be told.
+    Behalf(Box<Told>),
     Export {
         bytes: Bytes,
         size: u64,
@@ -211,8 +217,12 @@ pub struct Asked {
 
 impl Asked {
     /// Waits for the answer, [`limits::CALL`] at most.
-    pub async fn said(mut self) -> Result<Said, Failed> {
-        match tokio::time::timeout(limits::CALL, &mut self.answer).await {
+    pub async fn said(self) -> Result<Said, Failed> {
+        self.said_within(limits::CALL).await
+    }
+
+    pub async fn said_within(mut self, most: Duration) -> Result<Said, Failed> {
+        match tokio::time::timeout(most, &mut self.answer).await {
             Ok(Ok(said)) => Ok(said),
             Ok(Err(_)) => Err(Failed::Down),
             Err(_) => Err(Failed::Late),

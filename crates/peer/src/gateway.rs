@@ -4,6 +4,7 @@
 //! its bytes, and a client that does not read its answers is not read either. A panic ends one connection only.
 
 mod admin;
+pub mod behalf;
 mod connection;
 mod fetch;
 mod frames;
@@ -43,6 +44,9 @@ pub struct Door {
     connections: Arc<AtomicU64>,
     /// KiB that clients may have under way.
     credits: Arc<Semaphore>,
+    /// Clients are told this peer only, as leader and coordinator of everything; what others do, they do on its
+    /// behalf.
+    pub single: bool,
     /// Clients whose mistakes were told of late.
     refusals: Arc<Mutex<Refusals>>,
 }
@@ -68,6 +72,7 @@ impl Door {
             incarnation,
             connections: Arc::new(AtomicU64::new(1)),
             credits: Arc::new(Semaphore::new(limits::CREDIT_BYTES / 1024)),
+            single: false,
             refusals: Arc::default(),
         }
     }

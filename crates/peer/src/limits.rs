@@ -36,6 +36,8 @@ pub const HOLD: Duration = Duration::from_secs(2);
 pub const HOLD_PAUSE: Duration = Duration::from_millis(20);
 /// How long a peer waits for another's answer to one call.
 pub const CALL: Duration = Duration::from_secs(3);
+/// How long a peer waits for another's answer about a group: as long as consumers may take to join.
+pub const GROUP_CALL: Duration = Duration::from_secs(1_800);
 /// Calls under way to one peer.
 pub const CALLS: usize = 8192;
 /// One group commit: more is left for the next frame, so that a sync stays short.

@@ -17,6 +17,10 @@ pub struct Options {
     /// The host that others and clients are told; the bound address if there is none.
     pub advertise: Option<String>,
     pub kafka_port: u16,
+    /// The host, or host and port, that Kafka clients are told instead.
+    pub kafka_advertise: Option<String>,
+    /// Kafka clients are told this peer only, as leader and coordinator of everything.
+    pub kafka_single_address: bool,
     pub http_port: u16,
     /// The mesh's port; consensus takes the next one.
     pub mesh_port: u16,

@@ -129,7 +129,11 @@ async fn open_doors(
     let addresses = Addresses {
         mesh: shown(mesh.port()),
         consensus: shown(consensus.port()),
-        kafka: shown(port(&kafka)),
+        kafka: match &options.kafka_advertise {
+            Some(told) if told.contains(':') => told.clone(),
+            Some(host) => format!("{host}:{}", port(&kafka)),
+            None => shown(port(&kafka)),
+        },
         http: shown(port(&http)),
     };
     Ok(Doors { kafka, http, net, events, addresses })
@@ -207,7 +211,13 @@ async fn wire(
     let args = membership::Args { board: board.clone(), net: doors.net.clone(), identity, seed };
     let (membership, _) =
         Actor::spawn(None, membership::Membership, args).await.map_err(internal)?;
+    let args = groups::Args { router: router.clone() };
+    let (groups, _) = Actor::spawn(None, groups::Groups, args).await.map_err(internal)?;
+    let mut door =
+        gateway::Door::new(router.clone(), segments.clone(), groups.clone(), me.incarnation);
+    door.single = options.kafka_single_address;
     let answers = Answers {
+        door: door.clone(),
         board: board.clone(),
         calls: calls.clone(),
         router: router.clone(),
@@ -222,9 +232,6 @@ async fn wire(
         shards: shards.clone(),
         membership: membership.clone(),
     };
-    let args = groups::Args { router: router.clone() };
-    let (groups, _) = Actor::spawn(None, groups::Groups, args).await.map_err(internal)?;
-    let door = gateway::Door::new(router.clone(), segments.clone(), groups.clone(), me.incarnation);
     let asked = http::Asked {
         router: router.clone(),
         door: door.clone(),
@@ -235,6 +242,7 @@ async fn wire(
         spread: Arc::default(),
     };
     write_ports(&folder, &me)?;
+    let addresses = me.addresses.clone();
     let args = peer::Args {
         folder,
         space,
@@ -259,8 +267,25 @@ async fn wire(
     };
     tokio::spawn(links.run(doors.events));
     tokio::spawn(gateway::serve(doors.kafka, door));
+    tokio::spawn(try_addresses(addresses));
     tokio::spawn(http::serve(doors.http, asked));
     Peer::run(args).await
+}
+
+/// Dials what clients are told: an address that nobody answers at is a common slip, and silent without this.
+async fn try_addresses(told: Addresses) {
+    let flags = [
+        ("Kafka", told.kafka, "--kafka-advertise HOST:PORT"),
+        ("HTTP", told.http, "--advertise HOST"),
+    ];
+    for (who, address, flag) in flags {
+        if let Err(error) = net::listen::reach(&address).await {
+            tracing::warn!(
+                %address, %error,
+                "{who} clients are told an address at which nobody answers from here; change it with {flag}"
+            );
+        }
+    }
 }
 
 /// Tells other processes of this machine where this peer listens.

@@ -23,6 +23,8 @@ const KEYS: &[(&str, &str)] = &[
     ("mesh.port", "--mesh-port"),
     ("mesh.shards", "--shards"),
     ("kafka.port", "--kafka-port"),
+    ("kafka.advertise", "--kafka-advertise"),
+    ("kafka.single_address", "--kafka-single-address"),
     ("http.port", "--http-port"),
 ];
 
@@ -160,6 +162,7 @@ fn parts(value: &toml::Value) -> Option<Vec<String>> {
     match value {
         toml::Value::String(text) => Some(vec![text.clone()]),
         toml::Value::Integer(number) => Some(vec![number.to_string()]),
+        toml::Value::Boolean(truth) => Some(vec![truth.to_string()]),
         toml::Value::Array(list) => {
             list.iter().map(|part| part.as_str().map(str::to_owned)).collect()
         }

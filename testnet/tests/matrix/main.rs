@@ -39,7 +39,32 @@ fn kafkas_clients_work_unchanged() {
         return;
     }
     let scene = Scene::up(Setting::plain(3));
-    let bootstrap = scene.kafka().join(",");
+    let failures = all(ready, &scene.kafka().join(","));
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+/// Clients that can reach a single peer, which names itself as leader and coordinator of everything.
+#[test]
+fn one_address_is_enough() {
+    let mut ready = Vec::new();
+    let near = |client: &&Client| ["kafka-python 3.0.12", "kcat"].contains(&client.name);
+    for client in CLIENTS.iter().filter(near) {
+        match install::command(client) {
+            Ok(command) => ready.push((client, command)),
+            Err(why) => println!("SKIPPED: {} through one address: {why}", client.name),
+        }
+    }
+    if ready.is_empty() {
+        return;
+    }
+    let mut setting = Setting::plain(3);
+    setting.arguments.push("--kafka-single-address".into());
+    let scene = Scene::up(setting);
+    let failures = all(ready, &scene.kafka()[1]);
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+fn all(ready: Vec<(&Client, Vec<PathBuf>)>, bootstrap: &str) -> Vec<String> {
     let queue = Mutex::new(ready.into_iter());
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -48,14 +73,13 @@ fn kafkas_clients_work_unchanged() {
                 loop {
                     let next = queue.lock().expect("no panic under this lock").next();
                     let Some((client, command)) = next else { return };
-                    let failed = judge(client, command, &bootstrap);
+                    let failed = judge(client, command, bootstrap);
                     failures.lock().expect("no panic under this lock").extend(failed);
                 }
             });
         }
     });
-    let failures = failures.into_inner().expect("no panic under this lock");
-    assert!(failures.is_empty(), "{failures:#?}");
+    failures.into_inner().expect("no panic under this lock")
 }
 
 /// Puts a client through all cells, prints its lines of the table, and gives what failed.

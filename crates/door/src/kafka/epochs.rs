@@ -3,10 +3,11 @@
 
 use super::KafkaError;
 use super::wire::{Flaw, Reader, Writer};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What is asked of one partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochPart {
     pub stream: Arc<str>,
     pub partition: i32,
@@ -17,7 +18,7 @@ pub struct EpochPart {
 }
 
 /// The answer for one partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochEnd {
     pub stream: Arc<str>,
     pub partition: i32,
@@ -26,7 +27,7 @@ pub struct EpochEnd {
 }
 
 impl EpochPart {
-    pub(super) fn refuse(self, error: KafkaError) -> EpochEnd {
+    pub fn refuse(self, error: KafkaError) -> EpochEnd {
         EpochEnd { stream: self.stream, partition: self.partition, result: Err(error) }
     }
 }

@@ -2,11 +2,12 @@
 
 use model::Problem;
 use model::group;
+use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
 /// A refusal in Kafka's numbers. Those marked *again* make clients refresh their metadata or wait
 /// and try again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(i16)]
 pub enum KafkaError {
     Unknown = -1,

@@ -6,6 +6,7 @@ use super::wire::{Flaw, Reader, Writer};
 use super::{Ask, KafkaError, Reply};
 use bytes::Bytes;
 use model::StreamId;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The first version that knows streams by id only.
@@ -13,7 +14,7 @@ const IDS_VERSION_MIN: i16 = 13;
 
 /// The question. Answer when `min_bytes` are there or `max_wait_ms` have passed. The first batch
 /// comes whole even if it is larger than a limit, or the client would stand still.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fetch {
     pub max_wait_ms: u32,
     pub min_bytes: u32,
@@ -24,14 +25,14 @@ pub struct Fetch {
 }
 
 /// A stream, as the client knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Which {
     Name(Arc<str>),
     Id(StreamId),
 }
 
 /// What is asked of one partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchPart {
     pub stream: Which,
     pub partition: i32,
@@ -50,7 +51,7 @@ pub struct FetchReply {
 }
 
 /// The answer for one partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FetchedPart {
     pub stream: Which,
     pub partition: i32,
@@ -58,7 +59,7 @@ pub struct FetchedPart {
 }
 
 /// Batches as they are stored, in order, and the partition's marks.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Fetched {
     /// The offset after the last committed event.
     pub high: i64,
@@ -71,12 +72,14 @@ pub struct Fetched {
 
 impl Fetch {
     pub(super) fn refuse(self, error: KafkaError) -> FetchReply {
-        let parts = self.parts.into_iter().map(|part| FetchedPart {
-            stream: part.stream,
-            partition: part.partition,
-            result: Err(error),
-        });
+        let parts = self.parts.into_iter().map(|part| part.refuse(error));
         FetchReply { error: None, parts: parts.collect() }
+    }
+}
+
+impl FetchPart {
+    pub fn refuse(self, error: KafkaError) -> FetchedPart {
+        FetchedPart { stream: self.stream, partition: self.partition, result: Err(error) }
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::KafkaError;
 use super::wire::{Flaw, Reader, Writer};
+use serde::{Deserialize, Serialize};
 
 /// One group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedGroup {
     pub group: String,
     /// What its clients are for, in their own word.

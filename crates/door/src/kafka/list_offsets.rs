@@ -2,10 +2,11 @@
 
 use super::KafkaError;
 use super::wire::{Flaw, Reader, Writer};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// The question.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListOffsets {
     /// `read_committed`: the next offset is the last stable one.
     pub committed: bool,
@@ -13,7 +14,7 @@ pub struct ListOffsets {
 }
 
 /// What is asked of one partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OffsetPart {
     pub stream: Arc<str>,
     pub partition: i32,
@@ -24,7 +25,7 @@ pub struct OffsetPart {
 }
 
 /// Which offset is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     First,
     /// The offset the next event will have.
@@ -36,7 +37,7 @@ pub enum Place {
 }
 
 /// The answer for one partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundPart {
     pub stream: Arc<str>,
     pub partition: i32,
@@ -44,7 +45,7 @@ pub struct FoundPart {
 }
 
 /// An offset and the time of its event. `Found::NOTHING` when no event is late enough.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     pub offset: i64,
     /// -1 for first and next.
@@ -59,12 +60,15 @@ impl Found {
 
 impl ListOffsets {
     pub(super) fn refuse(self, error: KafkaError) -> Vec<FoundPart> {
-        let parts = self.parts.into_iter().map(|part| FoundPart {
-            stream: part.stream,
-            partition: part.partition,
-            result: Err(part.place.err().unwrap_or(error)),
-        });
-        parts.collect()
+        self.parts.into_iter().map(|part| part.refuse(error)).collect()
+    }
+}
+
+impl OffsetPart {
+    /// The refusal of the place itself if there is one, else this.
+    pub fn refuse(self, error: KafkaError) -> FoundPart {
+        let result = Err(self.place.err().unwrap_or(error));
+        FoundPart { stream: self.stream, partition: self.partition, result }
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::KafkaError;
 use super::wire::{Flaw, Reader, Writer};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// What is to be forgotten of one partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrimPart {
     pub stream: Arc<str>,
     pub partition: i32,
@@ -14,7 +15,7 @@ pub struct TrimPart {
 }
 
 /// The answer for one partition: its first offset from now on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrimmedPart {
     pub stream: Arc<str>,
     pub partition: i32,
@@ -22,7 +23,7 @@ pub struct TrimmedPart {
 }
 
 impl TrimPart {
-    pub(super) fn refuse(self, error: KafkaError) -> TrimmedPart {
+    pub fn refuse(self, error: KafkaError) -> TrimmedPart {
         TrimmedPart { stream: self.stream, partition: self.partition, result: Err(error) }
     }
 }

@@ -1,6 +1,5 @@
 //! What people do to streams through Kafka's tools: delete, grow, trim, describe, alter.
 
-use super::streams::peers;
 use super::{Door, kafka_error};
 use crate::shards::{Found, Query};
 use door::http;
@@ -77,13 +76,13 @@ impl Door {
         found.ok_or_else(|| KafkaError::UnknownStream.into())
     }
 
-    pub(super) async fn trim_streams(&self, parts: Vec<TrimPart>) -> Reply {
+    pub(super) async fn trim_streams(&self, parts: Vec<TrimPart>) -> Vec<TrimmedPart> {
         let mut trimmed = Vec::with_capacity(parts.len());
         for TrimPart { stream, partition, below } in parts {
             let result = self.trim(&stream, partition, below).await;
             trimmed.push(TrimmedPart { stream, partition, result });
         }
-        Reply::TrimStreams(trimmed)
+        trimmed
     }
 
     async fn trim(
@@ -177,17 +176,17 @@ impl Door {
         Reply::DescribeMesh(Ok(DescribedMesh {
             mesh: catalogue.mesh,
             controller: self.board().me(),
-            peers: peers(&catalogue),
+            peers: self.told(&catalogue),
         }))
     }
 
-    pub(super) async fn epochs(&self, parts: Vec<EpochPart>) -> Reply {
+    pub(super) async fn epochs(&self, parts: Vec<EpochPart>) -> Vec<EpochEnd> {
         let mut ends = Vec::with_capacity(parts.len());
         for EpochPart { stream, partition, current, epoch } in parts {
             let result = self.end_of_epoch(&stream, partition, current, epoch).await;
             ends.push(EpochEnd { stream, partition, result });
         }
-        Reply::Epochs(ends)
+        ends
     }
 
     async fn end_of_epoch(

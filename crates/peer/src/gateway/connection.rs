@@ -3,7 +3,7 @@
 use super::Door;
 use super::frames::{Credit, Ended, Frames, Patience};
 use crate::limits;
-use door::kafka::{self, Ask, Head, KafkaError, Reply};
+use door::kafka::{self, Ask, FetchReply, Head, KafkaError, Reply};
 use futures::future::BoxFuture;
 use model::{Origin, ShardId, group};
 use std::collections::HashMap;
@@ -155,8 +155,13 @@ impl Door {
             Ask::Produce(ask) => Box::pin(self.produce(ask, numbers)),
             Ask::Metadata(ask) => Box::pin(async move { door.metadata(ask).await }),
             Ask::InitProducer(ask) => Box::pin(async move { door.init_producer(ask).await }),
-            Ask::Fetch(ask) => Box::pin(async move { door.fetch(ask).await }),
-            Ask::ListOffsets(ask) => Box::pin(async move { door.list_offsets(ask).await }),
+            Ask::Fetch(ask) => Box::pin(async move {
+                let parts = door.fetch_any(ask).await;
+                Reply::Fetch(FetchReply { error: None, parts })
+            }),
+            Ask::ListOffsets(ask) => {
+                Box::pin(async move { Reply::ListOffsets(door.list_offsets_any(ask).await) })
+            }
             Ask::CreateStreams(ask) => Box::pin(async move { door.create_streams(ask).await }),
             Ask::FindCoordinator(ask) => Box::pin(async move { door.find_coordinator(ask) }),
             Ask::Group { group, ask } => {
@@ -167,14 +172,18 @@ impl Door {
                 Box::pin(async move { door.committed_offsets(ask).await })
             }
             Ask::DescribeGroups(ask) => Box::pin(async move { door.describe_groups(ask).await }),
-            Ask::ListGroups(ask) => Box::pin(async move { door.list_groups(ask).await }),
+            Ask::ListGroups(ask) => {
+                Box::pin(async move { Reply::ListGroups(door.list_groups_any(ask).await) })
+            }
             Ask::DeleteStreams(ask) => Box::pin(async move { door.delete_streams(ask).await }),
             Ask::GrowStreams(ask) => Box::pin(async move { door.grow_streams(ask).await }),
-            Ask::TrimStreams(ask) => Box::pin(async move { door.trim_streams(ask).await }),
+            Ask::TrimStreams(ask) => {
+                Box::pin(async move { Reply::TrimStreams(door.trim_any(ask).await) })
+            }
             Ask::DescribeSettings(ask) => Box::pin(async move { door.describe_settings(ask) }),
             Ask::AlterSettings(ask) => Box::pin(async move { door.alter_settings(ask).await }),
             Ask::DescribeMesh(ask) => Box::pin(async move { door.describe_mesh(ask) }),
-            Ask::Epochs(ask) => Box::pin(async move { door.epochs(ask).await }),
+            Ask::Epochs(ask) => Box::pin(async move { Reply::Epochs(door.epochs_any(ask).await) }),
             Ask::DeleteGroups(ask) => Box::pin(async move { door.delete_groups(ask).await }),
         }
     }

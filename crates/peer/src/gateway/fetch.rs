@@ -3,15 +3,15 @@
 use super::{Door, Located};
 use crate::limits;
 use bytes::Bytes;
-use door::kafka::{Fetch, FetchPart, FetchReply, Fetched, FetchedPart, KafkaError, Reply, Which};
+use door::kafka::{Fetch, FetchPart, Fetched, FetchedPart, KafkaError, Which};
 use model::catalogue::{Catalogue, Stream};
 use std::time::{Duration, Instant};
 
 /// The longest a client may wait, whatever it asks for.
-const WAIT: Duration = Duration::from_secs(60);
+pub(super) const WAIT: Duration = Duration::from_secs(60);
 
 impl Door {
-    pub(super) async fn fetch(&self, ask: Fetch) -> Reply {
+    pub(super) async fn fetch(&self, ask: Fetch) -> Vec<FetchedPart> {
         let wait = Duration::from_millis(u64::from(ask.max_wait_ms)).min(WAIT);
         let until = Instant::now() + wait;
         loop {
@@ -20,7 +20,7 @@ impl Door {
             let left = until.saturating_duration_since(Instant::now());
             let enough = bytes >= ask.min_bytes as usize || refused || left.is_zero();
             if enough || self.board().stopping() {
-                return Reply::Fetch(FetchReply { error: None, parts });
+                return parts;
             }
             // News or the end of the wait: the next look decides.
             let _ = tokio::time::timeout(left, news).await;
@@ -119,7 +119,7 @@ impl Door {
     }
 }
 
-fn known<'a>(catalogue: &'a Catalogue, stream: &Which) -> Option<&'a Stream> {
+pub(super) fn known<'a>(catalogue: &'a Catalogue, stream: &Which) -> Option<&'a Stream> {
     match stream {
         Which::Name(name) => catalogue.stream(name),
         Which::Id(id) => catalogue.streams.get(id),

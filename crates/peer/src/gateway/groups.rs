@@ -1,7 +1,6 @@
 //! Groups of consumers, in Kafka's words: every peer names the same coordinator, which answers here.
 
 use super::Door;
-use super::streams::peers;
 use crate::groups::Msg;
 use crate::limits;
 use crate::shards::{Found, Query};
@@ -19,11 +18,12 @@ use tokio::sync::oneshot;
 
 impl Door {
     pub(super) fn find_coordinator(&self, ask: FindCoordinator) -> Reply {
-        let peers = peers(&self.board().catalogue());
+        let peers = self.told(&self.board().catalogue());
         let find = |key: &str| match ask.kind {
             Coordinates::Group => {
                 let shard = hash::shard_of_group(key, self.board().shards());
-                let leader = self.board().leader(shard);
+                let leader =
+                    if self.single { Some(self.board().me()) } else { self.board().leader(shard) };
                 let found = peers.iter().find(|peer| Some(peer.id) == leader);
                 found.cloned().ok_or(KafkaError::CoordinatorNotAvailable)
             }
@@ -34,8 +34,16 @@ impl Door {
         Reply::FindCoordinator(ask.keys.into_iter().map(found).collect())
     }
 
-    /// Asks a group's coordinator, which must be here; holds the ask while its shard has no leader.
+    /// Asks a group's coordinator, which is here unless this peer forwards.
     pub(super) async fn ask_group(&self, group: String, ask: Ask) -> Result<Said, Refusal> {
+        match self.elsewhere(hash::shard_of_group(&group, self.board().shards())) {
+            Some(peer) => self.ask_group_at(peer, group, ask).await,
+            None => self.ask_group_here(group, ask).await,
+        }
+    }
+
+    /// Asks a group's coordinator, which must be here; holds the ask while its shard has no leader.
+    pub(super) async fn ask_group_here(&self, group: String, ask: Ask) -> Result<Said, Refusal> {
         let nameless_may = matches!(ask, Ask::Commit { .. } | Ask::Describe | Ask::Delete);
         if group.len() > limits::GROUP_NAME_BYTES || (group.is_empty() && !nameless_may) {
             return Err(Refusal::BadGroup);
@@ -47,8 +55,8 @@ impl Door {
         answer.await.unwrap_or(Err(Refusal::NotCoordinator))
     }
 
-    /// The shard of a group that is led here, perhaps after a moment without a leader.
-    async fn led_here(&self, group: &str) -> Result<ShardId, Refusal> {
+    /// A group's shard is led here, perhaps after a moment without a leader.
+    async fn led_here(&self, group: &str) -> Result<(), Refusal> {
         let shard = hash::shard_of_group(group, self.board().shards());
         let until = Instant::now() + limits::HOLD;
         while !self.board().leading(shard) {
@@ -60,7 +68,7 @@ impl Door {
             }
             tokio::time::sleep(limits::HOLD_PAUSE).await;
         }
-        Ok(shard)
+        Ok(())
     }
 
     pub(super) async fn commit_offsets(&self, ask: CommitOffsets) -> Reply {
@@ -96,13 +104,15 @@ impl Door {
     }
 
     async fn committed_of(&self, wanted: WantedOffsets) -> GroupOffsets {
-        let shard = match self.led_here(&wanted.group).await {
-            Ok(shard) => shard,
-            Err(refusal) => return wanted.refuse(KafkaError::from(&refusal)),
-        };
+        let shard = hash::shard_of_group(&wanted.group, self.board().shards());
+        if !self.single
+            && let Err(refusal) = self.led_here(&wanted.group).await
+        {
+            return wanted.refuse(KafkaError::from(&refusal));
+        }
         let query = Query::Group { name: wanted.group.clone() };
-        let kept = match self.router.ask_here(shard, query, true).await {
-            Some((Found::Group(found), _)) => found.unwrap_or_default(),
+        let kept = match self.router.ask(shard, query, true).await {
+            Ok((Found::Group(found), _)) => found.unwrap_or_default(),
             _ => return wanted.refuse(KafkaError::NotCoordinator),
         };
         let parts = offsets_of(&self.board().catalogue(), &kept, wanted.parts);
@@ -133,7 +143,10 @@ impl Door {
     }
 
     /// The groups of all shards that are led here: as they are in mind, else as the log keeps them.
-    pub(super) async fn list_groups(&self, states: Vec<String>) -> Reply {
+    pub(super) async fn list_groups(
+        &self,
+        states: Vec<String>,
+    ) -> Result<Vec<ListedGroup>, KafkaError> {
         let mut listed = BTreeMap::new();
         let led = (0..self.board().shards()).map(ShardId);
         for shard in led.filter(|shard| self.board().leading(*shard)) {
@@ -143,7 +156,7 @@ impl Door {
                         (name, (kind, if has_consumers { "Stable" } else { "Empty" }))
                     }));
                 }
-                _ => return Reply::ListGroups(Err(KafkaError::CoordinatorLoading)),
+                _ => return Err(KafkaError::CoordinatorLoading),
             }
         }
         let (reply, in_mind) = oneshot::channel();
@@ -159,7 +172,7 @@ impl Door {
             kind,
             state: state.to_owned(),
         });
-        Reply::ListGroups(Ok(groups.collect()))
+        Ok(groups.collect())
     }
 }
 

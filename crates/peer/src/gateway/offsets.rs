@@ -1,10 +1,10 @@
 //! Offsets by place and time.
 
 use super::Door;
-use door::kafka::{Found, FoundPart, KafkaError, ListOffsets, OffsetPart, Place, Reply};
+use door::kafka::{Found, FoundPart, KafkaError, ListOffsets, OffsetPart, Place};
 
 impl Door {
-    pub(super) async fn list_offsets(&self, ask: ListOffsets) -> Reply {
+    pub(super) async fn list_offsets(&self, ask: ListOffsets) -> Vec<FoundPart> {
         let door = self.clone();
         // Looking up a time reads segments.
         let work = move || ask.parts.into_iter().map(|part| door.find(part)).collect();
@@ -18,7 +18,7 @@ impl Door {
         for part in &mut parts {
             self.date(part).await;
         }
-        Reply::ListOffsets(parts)
+        parts
     }
 
     /// Says in which epoch the event at a found offset was appended; the next one's will be the present.

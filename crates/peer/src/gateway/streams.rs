@@ -30,7 +30,7 @@ impl Door {
         Reply::Metadata(MetadataReply {
             mesh: catalogue.mesh,
             controller: self.board().me(),
-            peers: peers(&catalogue),
+            peers: self.told(&catalogue),
             streams,
         })
     }
@@ -72,8 +72,23 @@ impl Door {
         MetadataStream { error: None, name: Some(stream.name.clone()), id: stream.id, parts }
     }
 
+    /// The peers that clients are told.
+    pub(super) fn told(&self, catalogue: &Catalogue) -> Vec<MetadataPeer> {
+        let mut told = peers(catalogue);
+        let me = self.board().me();
+        told.retain(|peer| !self.single || peer.id == me);
+        told
+    }
+
     fn part(&self, stream: &Stream, partition: u32) -> MetadataPart {
         let board = self.board();
+        if self.single {
+            let me = board.me();
+            // Leaders change unseen behind this peer: no epoch of theirs would mean anything to the client.
+            let (partition, leader, epoch) = (partition as i32, Some(me), -1);
+            let (replicas, in_sync, offline) = (vec![me], vec![me], Vec::new());
+            return MetadataPart { partition, leader, epoch, replicas, in_sync, offline };
+        }
         let shard = shard_of(stream.placement, partition, board.shards());
         let replicas = board.ring().target(shard).to_vec();
         let alive = |peer: &PeerId| {

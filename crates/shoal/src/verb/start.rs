@@ -45,6 +45,12 @@ pub(crate) struct Args {
     /// Port for Kafka clients [default: 9092; 0 takes any].
     #[arg(long, value_name = "PORT")]
     kafka_port: Option<u16>,
+    /// Host, or host:port, that Kafka clients are told [default: as --advertise].
+    #[arg(long, value_name = "ADDRESS")]
+    kafka_advertise: Option<String>,
+    /// Tell Kafka clients this peer only, and forward: for clients that can reach a single address.
+    #[arg(long)]
+    kafka_single_address: bool,
     /// Port for HTTP [default: 8080; 0 takes any].
     #[arg(long, value_name = "PORT")]
     http_port: Option<u16>,
@@ -230,6 +236,8 @@ fn settings(args: &Args) -> Result<Settings, Problem> {
         ("mesh.port", one(number(args.mesh_port))),
         ("mesh.shards", one(number(args.shards))),
         ("kafka.port", one(number(args.kafka_port))),
+        ("kafka.advertise", one(args.kafka_advertise.clone())),
+        ("kafka.single_address", one(args.kafka_single_address.then(|| "true".to_owned()))),
         ("http.port", one(number(args.http_port))),
     ];
     let file = file(args.config.as_deref())?;
@@ -292,6 +300,8 @@ fn options(args: &Args, settings: &Settings, pipelines: Mesh) -> Result<peer::Op
         bind: settings.value("peer.bind", IpAddr::from([127, 0, 0, 1]))?,
         advertise: text("peer.advertise"),
         kafka_port: settings.value("kafka.port", 9092)?,
+        kafka_advertise: text("kafka.advertise"),
+        kafka_single_address: settings.value("kafka.single_address", false)?,
         http_port: settings.value("http.port", 8080)?,
         mesh_port: settings.value("mesh.port", 7946)?,
         shards,
