@@ -311,7 +311,8 @@ impl Testnet {
         }
         self.reap(peer);
         let tail = self.log_tail(peer, 12);
-        let code = tail.split("error[").nth(1).and_then(|rest| rest.split(']').next());
+        // The last one: the log goes back to earlier starts.
+        let code = tail.rsplit_once("error[").and_then(|(_, rest)| rest.split(']').next());
         let known = |code: &&str| model::problem::CODES.iter().any(|(known, _, _)| known == code);
         Err(Problem::new(
             code.filter(known).unwrap_or("SH0901"),

@@ -1,6 +1,6 @@
 //! Why a file could not be read or written, and what the caller can do about it.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -81,10 +81,17 @@ impl From<fjall::Error> for Error {
     fn from(error: fjall::Error) -> Self {
         match error {
             fjall::Error::Io(source) | fjall::Error::Storage(fjall::LsmError::Io(source)) => {
-                Self::io("access the tables", source)
+                match source.kind() {
+                    // Not the disk's words but the reader's: what was read is not what was written.
+                    ErrorKind::UnexpectedEof | ErrorKind::InvalidData => {
+                        Self::Rot(format!("tables: {source}"))
+                    }
+                    _ => Self::io("access the tables", source),
+                }
             }
             fjall::Error::Poisoned => Self::Fenced("a write of the tables has failed".into()),
-            fjall::Error::InvalidVersion(version) => Self::Newer {
+            fjall::Error::InvalidVersion(None) => Self::Rot("the tables' version".into()),
+            fjall::Error::InvalidVersion(Some(version)) => Self::Newer {
                 what: "the tables".into(),
                 written_by: format!("format {version:?}"),
                 this: env!("CARGO_PKG_VERSION").into(),

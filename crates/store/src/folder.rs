@@ -33,6 +33,8 @@ const OURS: &[&str] = &[
     "journal",
     "segments",
     "tables",
+    "tables-new",
+    "tables-old",
     "ports.json",
     "shoal.toml",
     "lost+found",

@@ -19,4 +19,4 @@ pub use folder::{Folder, Head};
 pub use journal::{Journal, Record, Recovered, RecoveredShard};
 pub use segments::{SegmentFile, Segments};
 pub use sim::SimDisk;
-pub use tables::{Applied, Saved, Tables};
+pub use tables::{Applied, Saved, Sound, Tables};

@@ -8,8 +8,11 @@
 //! place of a newer one: whoever saves may have been overtaken. Written without sync: the journal holds what is newer,
 //! and it is cut only after [`Tables::sync`]. Never decides when to save.
 
+mod sound;
 #[cfg(test)]
 mod tests;
+
+pub use sound::Sound;
 
 use crate::Error;
 use bytes::Bytes;

@@ -9,7 +9,9 @@ use replica::{Config, Journalled, Reopened, Replica, Tabled};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use store::{Disk, Folder, Head, Journal, RealDisk, Record, Recovered, Segments, Tables};
+use store::{
+    Disk, Folder, Head, Journal, RealDisk, Record, Recovered, Saved, Segments, Sound, Tables,
+};
 
 /// Everything that was kept.
 pub struct Kept {
@@ -47,9 +49,12 @@ fn open_all(
     let disk: Arc<dyn Disk> = Arc::new(RealDisk::new(path));
     let (mut journal, mut recovered) =
         Journal::open(disk.clone(), store::journal::Limits::default())?;
-    let segments = Segments::open(disk, store::segments::Limits::default())?;
-    let tables = Tables::open(&path.join("tables"))?;
-    let mut opening = Opening { head, seed, tables: &tables, kept: Parts::default() };
+    let segments = Segments::open(disk.clone(), store::segments::Limits::default())?;
+    let Sound { tables, saved, damage } = Tables::open_sound(path, &*disk, head.shards)?;
+    if let Some(what) = damage {
+        tracing::error!(what, "the tables were damaged: what only they held is fetched anew");
+    }
+    let mut opening = Opening { head, seed, tables: &tables, saved, kept: Parts::default() };
     if founding {
         let begin = |shard| Record::Begin { shard, replica: ReplicaId(1), base: (1, 1) };
         let begins: Vec<_> = (0..head.shards).map(|s| begin(ShardId(s))).collect();
@@ -101,6 +106,7 @@ struct Opening<'a> {
     head: &'a Head,
     seed: u64,
     tables: &'a Tables,
+    saved: BTreeMap<ShardId, Saved>,
     kept: Parts,
 }
 
@@ -139,7 +145,7 @@ impl Opening<'_> {
             entries: found.entries,
             doubt: found.doubt,
         });
-        let tables = self.tables.load(shard)?.map(|saved| Tabled {
+        let tables = self.saved.remove(&shard).map(|saved| Tabled {
             replica: saved.applied.replica,
             index: saved.applied.index,
             commit: saved.applied.hard.commit,

@@ -169,3 +169,55 @@ fn memory_of_an_idle_store() {
     rss(&format!("{saved} rows loaded one shard after the other"));
     drop((tables, segments));
 }
+
+fn flip_in_all_files(folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            flip_in_all_files(&path);
+        } else if let Ok(mut bytes) = fs::read(&path)
+            && let Some(last) = bytes.iter().rposition(|byte| *byte != 0)
+        {
+            bytes[last / 2] ^= 4;
+            fs::write(&path, bytes).unwrap();
+        }
+    }
+}
+
+#[test]
+fn damaged_tables_are_made_anew_and_what_can_be_read_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = crate::RealDisk::new(dir.path());
+    let rows: Vec<_> = (0..2_000).map(|i| put(&row(0, &format!("key {i}"), "value"))).collect();
+    let first = Tables::open_sound(dir.path(), &disk, 4).unwrap();
+    assert!(first.damage.is_none() && first.saved.is_empty());
+    first.tables.save(ShardId(1), at(10), b"small", &rows).unwrap();
+    first.tables.save(ShardId(2), at(5), b"", &rows[..1]).unwrap();
+    first.tables.sync().unwrap();
+    drop(first);
+
+    // A row that is no row, as a bit in a key would make it: its shard is lost, the other is not.
+    let tables = Tables::open(&dir.path().join("tables")).unwrap();
+    tables.rows.insert([0, 1, 0, 0, 0, 0, 7], "short").unwrap();
+    tables.sync().unwrap();
+    drop(tables);
+    let second = Tables::open_sound(dir.path(), &disk, 4).unwrap();
+    assert!(second.damage.is_some());
+    assert_eq!(second.saved.keys().collect::<Vec<_>>(), [&ShardId(2)]);
+    assert_eq!(second.tables.load(ShardId(2)).unwrap().as_ref(), second.saved.get(&ShardId(2)));
+    assert_eq!(second.tables.load(ShardId(1)).unwrap(), None);
+    drop(second);
+
+    // Interrupted when the old ones were away and the new ones whole.
+    fs::rename(dir.path().join("tables"), dir.path().join("tables-new")).unwrap();
+    fs::create_dir(dir.path().join("tables-old")).unwrap();
+    let third = Tables::open_sound(dir.path(), &disk, 4).unwrap();
+    assert_eq!(third.saved.keys().collect::<Vec<_>>(), [&ShardId(2)]);
+    drop(third);
+
+    flip_in_all_files(&dir.path().join("tables"));
+    let fourth = Tables::open_sound(dir.path(), &disk, 4).unwrap();
+    assert!(fourth.damage.is_some(), "it is noticed");
+    let names = fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(names, 1, "nothing is left behind");
+}
