@@ -156,7 +156,8 @@ impl Answers {
             return Said::Elsewhere(self.board.leader(shard));
         };
         let below = below.min(mark.next);
-        match self.segments.read(partition, from.max(mark.start), below, bytes_max as usize) {
+        let read = self.segments.read(partition, from.max(mark.start), below, bytes_max as usize);
+        match self.board.witness(partition, read) {
             Ok(batches) => {
                 Said::Batches(batches.iter().map(|b: &Batch| b.bytes().clone()).collect())
             }

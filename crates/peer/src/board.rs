@@ -58,6 +58,8 @@ pub struct Board {
     catalogue: watch::Sender<Arc<Catalogue>>,
     ring: watch::Sender<Arc<Ring>>,
     stopping: AtomicBool,
+    /// Partitions of which a segment here could not be read: their replicas must be replaced.
+    rotten: DashMap<PartitionId, ()>,
     /// Counts changes of what is led here.
     leads: watch::Sender<u64>,
     /// What gossip says, by key: it may know a peer before the catalogue here does.
@@ -77,6 +79,7 @@ impl Board {
             catalogue: watch::Sender::new(Arc::new(catalogue)),
             ring: watch::Sender::new(ring),
             stopping: AtomicBool::new(false),
+            rotten: DashMap::new(),
             leads: watch::Sender::new(0),
             members: DashMap::new(),
         }
@@ -201,6 +204,23 @@ impl Board {
     }
     pub fn forget_mark(&self, partition: PartitionId) {
         self.marks.remove(&partition);
+    }
+
+    /// Hands on what a read came to, and notes where the disk gave back other bytes than were written.
+    pub fn witness<T>(
+        &self,
+        partition: PartitionId,
+        read: Result<T, store::Error>,
+    ) -> Result<T, store::Error> {
+        if let Err(store::Error::Rot(_)) = read {
+            self.rotten.insert(partition, ());
+        }
+        read
+    }
+    /// The partitions that were noted since this was last asked.
+    pub fn take_rotten(&self) -> Vec<PartitionId> {
+        let noted: Vec<_> = self.rotten.iter().map(|partition| *partition.key()).collect();
+        noted.into_iter().filter(|partition| self.rotten.remove(partition).is_some()).collect()
     }
 
     /// The watermark of a task, and whether it is idle. Read it before the marks of what the task emits: they are moved before it is.

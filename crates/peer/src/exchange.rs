@@ -159,7 +159,7 @@ impl Exchanges {
     ) -> Result<(), String> {
         let read =
             self.segments.read(source, from.max(mark.start), mark.next, limits::EXCHANGE_READ);
-        let batches = read.map_err(|e| e.to_string())?;
+        let batches = self.router.board.witness(source, read).map_err(|e| e.to_string())?;
         if batches.is_empty() && from >= mark.start {
             return Err(format!("offsets {from} to {} are not to be had", mark.next));
         }

@@ -156,6 +156,8 @@ pub struct State {
     durable: BTreeMap<ShardId, u64>,
     /// When a missing replica of a shard was last reported.
     reported: BTreeMap<ShardId, Instant>,
+    /// Replicas here that must be replaced: what their segments gave back is not what was written.
+    rotten: BTreeMap<ShardId, ReplicaId>,
     /// Partitions whose files go when a checkpoint holds the fold at this index.
     dropped: Vec<(ShardId, u64, PartitionId)>,
 }
@@ -225,6 +227,7 @@ impl Actor for Shards {
             fenced: false,
             durable: args.durable,
             reported: BTreeMap::new(),
+            rotten: BTreeMap::new(),
             dropped: Vec::new(),
         };
         for (shard, replica) in args.replicas {
@@ -403,6 +406,7 @@ impl State {
     fn on_tick(&mut self) {
         // What found no room may find some now.
         self.flush_appends();
+        self.tell_of_rot();
         for shard in 0..self.slots.len() as u16 {
             self.step(ShardId(shard), Input::Tick);
         }

@@ -75,7 +75,7 @@ impl Door {
         let mut batches = Vec::new();
         if part.offset < mark.next && (bytes_max > 0 || first) {
             let read = self.segments.read(located.partition, part.offset, mark.next, bytes_max);
-            let read = read.map_err(|error| {
+            let read = self.board().witness(located.partition, read).map_err(|error| {
                 tracing::error!(partition = ?located.partition, %error, "events cannot be read");
                 KafkaError::StorageError
             })?;

@@ -57,7 +57,7 @@ impl Door {
             Place::Time(time_ms) => time_ms,
         };
         let found = self.segments.position_by_time(located.partition, time_ms);
-        let found = found.map_err(|error| {
+        let found = self.board().witness(located.partition, found).map_err(|error| {
             tracing::error!(partition = ?located.partition, %error, "a time cannot be looked up");
             KafkaError::StorageError
         })?;

@@ -177,13 +177,18 @@ async fn batches(
             "read them through another peer",
         ))
     };
-    let enough = asked.router.board.mark(partition).is_some_and(|mark| mark.next >= below);
-    if enough && asked.router.board.here(shard) {
+    let board = &asked.router.board;
+    let leader = board.leader(shard);
+    let enough = board.mark(partition).is_some_and(|mark| mark.next >= below);
+    if enough && board.here(shard) {
         let read = asked.segments.read(partition, from, below, limits::BATCH_BYTES);
-        return read.map_err(|error| broken(error.to_string()));
+        match board.witness(partition, read) {
+            Ok(found) => return Ok(found),
+            Err(error) if leader == Some(board.me()) => return Err(broken(error.to_string())),
+            Err(error) => tracing::warn!(?partition, %error, "events are read at their leader"),
+        }
     }
-    let leader = asked.router.board.leader(shard).and_then(|peer| asked.router.board.key_of(peer));
-    let Some(key) = leader else { return Ok(Vec::new()) };
+    let Some(key) = leader.and_then(|peer| board.key_of(peer)) else { return Ok(Vec::new()) };
     let bytes_max = limits::BATCH_BYTES as u32;
     let ask = Ask::Batches { partition, shard, from, below, bytes_max };
     match asked.router.calls.ask(&key, Lane::Request, ask).await {

@@ -7,6 +7,7 @@ use crate::board::Board;
 use crate::call::Ask;
 use crate::limits;
 use bytes::{Buf, Bytes};
+use model::hash::shard_of;
 use model::{MeshId, PeerId, ReplicaId, ShardId};
 use net::{Lane, Net, PeerKey};
 use replica::{Arrival, Input, Replica};
@@ -169,6 +170,32 @@ impl State {
                 tracing::debug!(%shard, %replica, %error, "a missing replica was not reported");
             }
         });
+    }
+
+    /// A replica with rotten segments goes on voting, since its log is whole; it asks its leader for another one in its
+    /// place, and leads no more. One of two stays: its shard could not decide without it.
+    pub(super) fn tell_of_rot(&mut self) {
+        let catalogue = self.args.board.catalogue();
+        for partition in self.args.board.take_rotten() {
+            let Some(stream) = catalogue.streams.get(&partition.stream) else { continue };
+            let shard = shard_of(stream.placement, partition.partition, self.args.board.shards());
+            let Some(replica) = self.slot(shard).map(|slot| slot.replica.id()) else { continue };
+            if self.rotten.insert(shard, replica) != Some(replica) {
+                tracing::error!(%shard, %replica, ?partition, "stored events are damaged; the replica asks to be replaced");
+            }
+        }
+        for (shard, replica) in self.rotten.clone() {
+            let slot = self.slot(shard).filter(|slot| slot.replica.id() == replica);
+            let Some(status) = slot.map(|slot| slot.replica.status()) else {
+                self.rotten.remove(&shard);
+                continue;
+            };
+            if status.leading {
+                self.step(shard, Input::HandOver);
+            } else if let Some(leader) = status.leader.filter(|_| status.voters.len() > 2) {
+                self.report_missing(leader, shard, replica);
+            }
+        }
     }
 
     fn begin(&mut self, shard: ShardId, replica: ReplicaId) {
