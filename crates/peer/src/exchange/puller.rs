@@ -10,9 +10,12 @@ use crate::limits;
 use flow::StageCode;
 use model::{PartitionId, StreamId};
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::task::{Context, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// What feeds one stage.
@@ -81,6 +84,28 @@ impl Bell {
     }
 }
 
+/// Wakes a thread that waits for a future without a runtime: this one's threads may outlive it.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Parks this thread until there is news, or for `limit`.
+fn sleep(news: impl Future<Output = ()>, limit: Duration, waker: &Waker) {
+    let mut news = pin!(news);
+    let until = Instant::now() + limit;
+    while news.as_mut().poll(&mut Context::from_waker(waker)).is_pending() {
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return;
+        }
+        thread::park_timeout(left);
+    }
+}
+
 /// How a look at the sources ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Look {
@@ -103,9 +128,9 @@ impl Puller {
 
     /// Called under the registry's lock, as is [`Puller::ended`].
     pub(super) fn start(self: &Arc<Self>, exchanges: Arc<Exchanges>) -> std::io::Result<()> {
-        let (puller, runtime) = (self.clone(), tokio::runtime::Handle::current());
-        let thread = std::thread::Builder::new().name("exchange".into());
-        thread.spawn(move || puller.run(&exchanges, &runtime))?;
+        let puller = self.clone();
+        let named = thread::Builder::new().name("exchange".into());
+        named.spawn(move || puller.run(&exchanges))?;
         self.running.store(true, Ordering::Release);
         Ok(())
     }
@@ -119,7 +144,8 @@ impl Puller {
         Seat { puller: self.clone(), bucket }
     }
 
-    fn run(&self, exchanges: &Exchanges, runtime: &tokio::runtime::Handle) {
+    fn run(&self, exchanges: &Exchanges) {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut seen = HashMap::new();
         let mut told_all = Instant::now();
         let mut moved_since = false;
@@ -143,8 +169,7 @@ impl Puller {
                 Look::Done if moved_since => limits::TASK_LAG,
                 Look::Done => limits::TASK_IDLE,
             };
-            // News or not: the next look decides.
-            let _ = runtime.block_on(async { tokio::time::timeout(wait, news).await });
+            sleep(news, wait, &waker);
         }
     }
 
