@@ -202,10 +202,14 @@ impl Segments {
             };
             open.file.sync().map_err(doing)?;
         }
-        if names_dirty {
-            self.disk.sync_dir(&folder(partition)).map_err(doing)?;
+        if !names_dirty {
+            return Ok(());
         }
-        Ok(())
+        match self.disk.sync_dir(&folder(partition)) {
+            // The partition was removed meanwhile.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            synced => synced.map_err(doing),
+        }
     }
 
     fn chain(&self, partition: PartitionId) -> Arc<Chain> {

@@ -3,5 +3,6 @@
 
 mod import;
 mod reading;
+mod removal;
 mod story;
 mod trouble;
