@@ -5,6 +5,7 @@ use shoal::kafka_client::{Producer, Settings};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// What a load came to.
@@ -17,8 +18,13 @@ pub struct History {
     pub acked_events: u64,
     /// The longest time that a partition with events under way had no acknowledgement.
     pub longest_gap: Duration,
+    /// Every such time above [`GAP_TOLD`], with the moment it ended.
+    pub gaps: Vec<(Instant, Duration)>,
     pub retries: u64,
 }
+
+/// Shorter times without an acknowledgement are nothing to tell of.
+pub const GAP_TOLD: Duration = Duration::from_millis(200);
 
 /// How to write.
 #[derive(Clone, Debug)]
@@ -37,7 +43,16 @@ pub fn key(number: u64) -> String {
 
 /// Writes all events, open loop, and waits for every acknowledgement. `at` is called once with the number of
 /// events pushed whenever it grows, so that a test can break things in the middle.
-pub async fn run(load: Load, mut at: impl FnMut(u64)) -> anyhow::Result<History> {
+pub async fn run(load: Load, at: impl FnMut(u64)) -> anyhow::Result<History> {
+    run_until(load, &AtomicBool::new(false), at).await
+}
+
+/// As [`run`], but pushes no more as soon as it is told to stop.
+pub async fn run_until(
+    mut load: Load,
+    stop: &AtomicBool,
+    mut at: impl FnMut(u64),
+) -> anyhow::Result<History> {
     let settings = Settings {
         bootstrap: load.bootstrap.clone(),
         stream: load.stream.clone(),
@@ -57,6 +72,9 @@ pub async fn run(load: Load, mut at: impl FnMut(u64)) -> anyhow::Result<History>
             _ = tick.tick() => {}
         }
         let now = Instant::now();
+        if stop.load(Ordering::Relaxed) {
+            load.events = load.events.min(history.pushed);
+        }
         let due = (start.elapsed().as_secs_f64() * load.per_second as f64) as u64;
         while history.pushed < due.min(load.events) && producer.outstanding() < 200_000 {
             let number = history.pushed % load.keys;
@@ -73,7 +91,11 @@ pub async fn run(load: Load, mut at: impl FnMut(u64)) -> anyhow::Result<History>
         producer.flush()?;
         for ack in producer.take_acks() {
             let partition = ack.partition as usize;
-            history.longest_gap = history.longest_gap.max(now - last[partition]);
+            let gap = now - last[partition];
+            history.longest_gap = history.longest_gap.max(gap);
+            if gap > GAP_TOLD {
+                history.gaps.push((now, gap));
+            }
             last[partition] = now;
             under_way[partition] -= ack.tags.len() as u64;
             history.acked_events += ack.tags.len() as u64;

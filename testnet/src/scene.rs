@@ -157,6 +157,10 @@ impl Drop for Scene {
             for peer in 1..=self.net.peers().len() {
                 eprintln!("--- the last words of p{peer}\n{}", self.net.log_tail(peer, 25));
             }
+            if std::env::var_os("SHOAL_KEEP").is_some() {
+                self.folder.disable_cleanup(true);
+                eprintln!("--- everything is in {}", self.folder.path().display());
+            }
         }
         for peer in 1..=self.net.peers().len() {
             // One that is dead already is what we want.

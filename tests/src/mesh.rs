@@ -27,6 +27,7 @@ mod puller;
 mod router;
 mod shards;
 mod start;
+mod stay;
 mod tables;
 mod task;
 mod tasks;
@@ -58,6 +59,8 @@ pub struct Outcome {
     pub terms: u64,
     /// Replicas that fell silent over what their disk had done.
     pub doubts: u64,
+    /// Peers that left, or were removed while they were away.
+    pub left: u64,
     /// Virtual time from the last fault to health.
     pub healed_ms: u64,
 }

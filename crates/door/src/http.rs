@@ -14,7 +14,7 @@ mod streams;
 mod views;
 
 pub use append::{AppendedPart, EventIn, EventsAppended, NewEvents, PartBatch, batches};
-pub use members::{Health, Member, MemberState, Members, PeerCount, Ready, Remove, ShardCount};
+pub use members::{Health, Member, MemberState, Members, PeerCount, Ready, ShardCount, WishBody};
 pub use problem::{MEDIA_TYPE, ProblemBody, body_problem, status};
 pub use ring::{KeyPlace, Ring, RingQuery, RingRow};
 pub use shown::Shown;

@@ -22,6 +22,8 @@ pub struct Catalogue {
     pub replication: u8,
     pub next_peer: i32,
     pub roster: BTreeMap<PeerId, Enrolled>,
+    /// Peers of the roster that hold nothing, by a person's word.
+    pub away: BTreeMap<PeerId, Away>,
     pub streams: BTreeMap<StreamId, Stream>,
     pub stream_names: BTreeMap<String, StreamId>,
     pub pipelines: BTreeMap<String, Pipeline>,
@@ -44,6 +46,15 @@ pub struct Enrolled {
     /// The pipelines whose code this peer's binary holds, as (name, version, fingerprint).
     pub holds: Vec<(String, u32, u64)>,
     pub version: String,
+}
+
+/// Why a peer of the roster holds nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Away {
+    /// It stays, and may be given shards again.
+    Drained,
+    /// It goes when the last of its replicas has gone.
+    Leaving,
 }
 
 /// Where a peer can be reached, each `host:port`; empty when it does not listen.
@@ -113,10 +124,14 @@ pub struct View {
 pub enum Change {
     /// Founds the mesh: the first entry of shard 0.
     Found { mesh: MeshId, shards: u16, replication: u8 },
-    /// Adds a peer to the roster, or refreshes the one with this key. Its id is given at apply.
-    Join(Enrolled),
-    /// Takes a peer out of the roster for good.
-    Remove { peer: PeerId },
+    /// Refreshes the peer with this key, or adds one to the roster; its id is given at apply. A dead peer that it
+    /// replaces goes in the same moment, and its name is free.
+    Join { enrolled: Enrolled, replaces: Option<PeerId> },
+    /// Takes a peer out of the roster for good. Names the incarnation it is meant for: a newer one voids it. `shrink`
+    /// allows that fewer peers than copies remain; only a person says so.
+    Remove { peer: PeerId, incarnation: u64, shrink: bool },
+    /// Takes a peer's shards away from it, or gives it some again.
+    Drain { peer: PeerId, away: Option<Away>, shrink: bool },
     /// Makes a stream; `id` is drawn by the proposer.
     CreateStream { id: StreamId, name: String, partitions: u32, settings: Settings },
     /// Sets a stream that is set as the proposer saw it.
@@ -127,8 +142,6 @@ pub enum Change {
     DeleteStream { stream: StreamId },
     /// Registers a pipeline, with ids drawn by the proposer for what does not exist yet.
     Register(Registration),
-    /// Sets a peer's weight (0 drains it).
-    Weigh { peer: PeerId, weight: u32 },
 }
 
 /// What a peer that holds a pipeline's code says of it.
@@ -172,6 +185,19 @@ pub enum Changed {
 }
 
 impl Catalogue {
+    /// A peer's capacity at present: nothing while it is away.
+    pub fn weight(&self, peer: PeerId) -> u32 {
+        let here = self.roster.get(&peer).filter(|_| !self.away.contains_key(&peer));
+        here.map_or(0, |peer| peer.weight)
+    }
+    /// How many peers can hold shards.
+    pub fn seats(&self) -> usize {
+        self.roster.keys().filter(|peer| self.weight(**peer) > 0).count()
+    }
+    /// True if this id was given to a peer that is in the roster no more.
+    pub fn has_removed(&self, peer: PeerId) -> bool {
+        peer.0 > 0 && peer.0 < self.next_peer && !self.roster.contains_key(&peer)
+    }
     pub fn stream(&self, name: &str) -> Option<&Stream> {
         self.streams.get(self.stream_names.get(name)?)
     }

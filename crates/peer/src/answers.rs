@@ -8,12 +8,11 @@ use crate::call::{Ask, Calls, Said};
 use crate::exchange::Exchanges;
 use crate::gateway::Door;
 use crate::router::Router;
+use crate::shape::{self, Joiner};
 use crate::shards;
 use crate::snapshot::Exports;
 use bytes::Bytes;
-use model::catalogue::{Change, Changed, Enrolled};
-use model::id::CATALOGUE;
-use model::{Batch, Entry, MeshId, Op, PartitionId, ReplicaId, ShardId};
+use model::{Batch, Entry, MeshId, PartitionId, ReplicaId, ShardId};
 use net::{Lane, PeerKey};
 use replica::{Answer, Refusal};
 use std::sync::Arc;
@@ -57,17 +56,22 @@ impl Answers {
     }
 
     async fn said(&self, peer: &PeerKey, mesh: MeshId, ask: Ask) -> Said {
-        let joining = matches!(ask, Ask::Join(_));
+        let joining = matches!(ask, Ask::Join { .. });
         let own = self.calls.mesh();
         if mesh != own && !(joining && mesh == MeshId(0)) {
             tracing::warn!(%peer, theirs = %mesh, ours = %own, "a peer of another mesh was refused");
             return Said::No(format!("mesh `{mesh}` is not `{own}`"));
         }
-        if !joining && !self.enrolled(peer) {
+        // Who was removed while it was away learns so from the catalogue.
+        let harmless = joining || matches!(ask, Ask::Catalogue { .. });
+        if !harmless && !self.enrolled(peer) {
             return Said::No("this peer is not in the roster".into());
         }
         match ask {
-            Ask::Join(enrolled) => self.join(peer, *enrolled).await,
+            Ask::Join { enrolled, shards, replaces } => {
+                let joiner = Joiner { enrolled: *enrolled, shards, replaces };
+                self.join(peer, joiner).await
+            }
             Ask::Catalogue { since } => {
                 let catalogue = self.board.catalogue();
                 let newer = catalogue.index > since;
@@ -106,20 +110,21 @@ impl Answers {
         self.board.catalogue().roster.values().any(|p| p.key == peer.bytes())
     }
 
-    async fn join(&self, peer: &PeerKey, enrolled: Enrolled) -> Said {
-        if enrolled.key != peer.bytes() {
+    async fn join(&self, peer: &PeerKey, joiner: Joiner) -> Said {
+        if joiner.enrolled.key != peer.bytes() {
             return Said::No("a peer can enrol only itself".into());
         }
-        let op = Op::Catalogue(Box::new(Change::Join(enrolled)));
-        match self.router.propose(CATALOGUE, op).await {
-            Ok(Answer::Changed(Changed::Joined { peer, index })) => {
+        match shape::join(&self.router, joiner).await {
+            Ok((peer, index)) => {
                 self.await_catalogue(index).await;
                 let catalogue = Box::new((*self.board.catalogue()).clone());
                 Said::Joined { peer, catalogue }
             }
-            Ok(Answer::Changed(Changed::Refused { because, .. })) => Said::No(because),
-            Ok(other) => Said::No(format!("an unexpected answer: {other:?}")),
-            Err(error) => Said::No(error.to_string()),
+            // What has no leader or takes too long now may be done in a moment.
+            Err(problem) if problem.code.starts_with("SH050") && problem.code != "SH0508" => {
+                Said::No(problem.because)
+            }
+            Err(problem) => Said::Refused(Box::new(problem)),
         }
     }
 

@@ -108,6 +108,12 @@ impl Board {
         self.ring.borrow().clone()
     }
 
+    /// The fewest voters of a shard: what is left of three copies when a person has made the peers fewer.
+    pub fn least(&self) -> u8 {
+        let catalogue = self.catalogue.borrow();
+        if catalogue.seats() >= 3 { catalogue.replication } else { 1 }
+    }
+
     /// Takes a newer catalogue; an older one changes nothing. True if it was taken.
     pub fn learn(&self, catalogue: Arc<Catalogue>) -> bool {
         let mut old_epoch = None;
@@ -270,7 +276,7 @@ pub fn ring_of(catalogue: &Catalogue, shards: u16, replication: u8) -> Ring {
     let seats: Vec<ring::Seat> = catalogue
         .roster
         .values()
-        .map(|p| ring::Seat { peer: p.id, zone: p.zone.clone(), weight: p.weight })
+        .map(|p| ring::Seat { peer: p.id, zone: p.zone.clone(), weight: catalogue.weight(p.id) })
         .collect();
     Ring::new(&seats, shards, replication.max(1))
 }

@@ -9,7 +9,7 @@ use crate::shards::{Found, Query};
 use bytes::Bytes;
 use dashmap::DashMap;
 use model::catalogue::{Catalogue, Enrolled};
-use model::{MeshId, PartitionId, PeerId, ReplicaId, ShardId, codec};
+use model::{MeshId, PartitionId, PeerId, Problem, ReplicaId, ShardId, codec};
 use net::{Lane, Net, PeerKey};
 use replica::action::{Answer, Refusal};
 use serde::{Deserialize, Serialize};
@@ -24,8 +24,9 @@ const VERSION: u8 = 1;
 /// What one peer asks another.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Ask {
-    /// Enrol me; answered by [`Said::Joined`]. Passed on to the catalogue's leader.
-    Join(Box<Enrolled>),
+    /// Enrol me; answered by [`Said::Joined`]. Passed on to the catalogue's leader. `shards` is the number that the
+    /// asker expects, `replaces` the dead peer whose place it takes.
+    Join { enrolled: Box<Enrolled>, shards: Option<u16>, replaces: Option<String> },
     /// The catalogue, if it is newer than this index.
     Catalogue { since: u64 },
     /// Put this operation (an encoded entry with one operation) into the shard's log.
@@ -85,6 +86,8 @@ pub enum Said {
     Elsewhere(Option<PeerId>),
     /// It cannot be done, in plain words.
     No(String),
+    /// It is refused for good; waiting does not mend it.
+    Refused(Box<Problem>),
 }
 
 /// Where and when an answer was true.

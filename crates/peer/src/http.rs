@@ -57,7 +57,7 @@ fn router(asked: Asked) -> Axum {
         .route("/v1/members", get(mesh::members))
         .route("/v1/ring", get(mesh::ring))
         .route("/v1/health", get(mesh::health))
-        .route("/v1/mesh/remove", post(mesh::remove))
+        .route("/v1/mesh/{wish}", post(mesh::wish))
         .route("/v1/streams", get(streams::list).post(streams::create))
         .route("/v1/streams/{name}", get(streams::describe))
         .route("/v1/streams/{name}/events", get(events::read).post(events::append))

@@ -19,10 +19,12 @@ mod options;
 mod peer;
 mod problems;
 mod router;
+mod shape;
 mod shards;
 mod snapshot;
 mod space;
 mod start;
+mod stay;
 mod survey;
 mod task;
 mod tasks;
@@ -30,7 +32,7 @@ mod upkeep;
 mod writer;
 
 pub use options::{Options, Token};
-pub use peer::{Running, fatal};
+pub use peer::{End, Running};
 pub use start::{REPLICATION, SHARDS, start};
 
 /// The wall clock, ms since 1970.

@@ -50,6 +50,8 @@ pub const CHECKPOINT: Duration = Duration::from_secs(4);
 pub const CHECKPOINT_PARTS: usize = 16;
 /// Journal bytes above which a checkpoint starts early.
 pub const JOURNAL_BYTES: u64 = 256 << 20;
+/// Replicas of the shards led here that are on their way at once: more would only wait for each other.
+pub const MOVES: usize = 4;
 /// Bytes of one answer when a snapshot is fetched: small, so that it never delays others for long.
 pub const SNAPSHOT_CHUNK: usize = 256 << 10;
 /// A snapshot's export is dropped when nobody has asked for it this long.

@@ -24,8 +24,10 @@ pub struct Options {
     pub http_port: u16,
     /// The mesh's port; consensus takes the next one.
     pub mesh_port: u16,
-    /// Only for founding.
-    pub shards: u16,
+    /// The number of shards to found with; where there is a mesh already, the number that it must have.
+    pub shards: Option<u16>,
+    /// Name or id of the dead peer whose place a joiner takes.
+    pub replaces: Option<String>,
     pub zone: String,
     pub weight: u32,
     pub pipelines: flow::Pipelines,

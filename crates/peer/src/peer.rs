@@ -12,7 +12,9 @@ use crate::limits;
 use crate::options::Token;
 use crate::router::Router;
 use crate::space::Space;
-use crate::{groups, keep_catalogue, membership, problems, shards, survey, tasks, upkeep};
+use crate::{
+    groups, keep_catalogue, membership, problems, shape, shards, stay, survey, tasks, upkeep,
+};
 use flow::Pipelines;
 use model::catalogue::{Addresses, Change, Changed, Enrolled};
 use model::id::CATALOGUE;
@@ -62,10 +64,22 @@ pub struct Args {
 /// The clock of a peer and its small duties.
 pub struct Peer;
 
+/// Why a peer ends by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was told to leave, and has handed everything over.
+    Left,
+    /// It was taken out of the mesh.
+    Removed,
+    /// It cannot go on.
+    Failed(String),
+}
+
 /// A peer that has started. Dropping it does not stop the peer: see [`Running::stop`].
 pub struct Running {
     args: Args,
     duties: JoinSet<()>,
+    out: oneshot::Receiver<End>,
 }
 
 impl Peer {
@@ -85,7 +99,13 @@ impl Peer {
         if !args.doubts.is_empty() {
             duties.spawn(replace(args.router.clone(), args.doubts.clone()));
         }
-        Ok(Running { args, duties })
+        let (told, out) = oneshot::channel();
+        let (router, incarnation) = (args.router.clone(), args.me.incarnation);
+        duties.spawn(async move {
+            // Nobody listens any more: the peer ends already.
+            let _ = told.send(stay::until_out(router, incarnation).await);
+        });
+        Ok(Running { args, duties, out })
     }
 }
 
@@ -132,11 +152,13 @@ impl Running {
         }
     }
 
-    /// Returns why this peer cannot go on, if that ever happens.
-    pub async fn failed(&mut self) -> String {
-        match self.args.fatal.recv().await {
-            Some(why) => why,
-            None => "its shards have ended".into(),
+    /// Returns why this peer ends by itself, if that ever happens.
+    pub async fn ended(&mut self) -> End {
+        tokio::select! {
+            why = self.args.fatal.recv() => {
+                End::Failed(why.unwrap_or_else(|| "its shards have ended".into()))
+            }
+            Ok(end) = &mut self.out => end,
         }
     }
 
@@ -239,14 +261,14 @@ async fn roster(
     }
 }
 
-/// Pulls the catalogue where no replica of it is here, and learns who leads what elsewhere.
+/// Pulls the catalogue where no replica of it is here or none is led, and learns who leads what elsewhere.
 async fn follow(router: Router) {
     let mut surveyed = Instant::now();
     let mut asked = PeerId(0);
     loop {
         tokio::time::sleep(FOLLOW).await;
         let board = &router.board;
-        if !board.here(CATALOGUE) {
+        if !board.here(CATALOGUE) || board.leader(CATALOGUE).is_none() {
             pull_catalogue(&router, &mut asked).await;
         }
         let elsewhere = (0..board.shards()).any(|shard| !board.here(ShardId(shard)));
@@ -298,7 +320,7 @@ async fn enrol(router: Router, enrolment: Enrolment, pipelines: Arc<Pipelines>) 
     if let Some(found) = found {
         persist(&router, found).await;
     }
-    persist(&router, Change::Join(me)).await;
+    persist(&router, Change::Join { enrolled: me, replaces: None }).await;
     for registration in pipelines.registrations(&mut rand::random) {
         persist(&router, Change::Register(registration)).await;
     }
@@ -334,7 +356,18 @@ async fn replace(router: Router, mut doubts: Vec<(ShardId, ReplicaId)>) {
     }
 }
 
-/// The problem of a peer that cannot go on.
-pub fn fatal(why: &str) -> Problem {
-    problems::internal("this peer cannot go on", why)
+impl End {
+    /// What people are told; a peer that has left is no problem.
+    pub fn problem(&self) -> Option<Problem> {
+        match self {
+            Self::Left => None,
+            Self::Removed => Some(Problem::new(
+                "SH0106",
+                "this peer was taken out of the mesh",
+                "the roster does not have it any more, and its shards have other peers",
+                shape::removed_fix(),
+            )),
+            Self::Failed(why) => Some(problems::internal("this peer cannot go on", why)),
+        }
+    }
 }

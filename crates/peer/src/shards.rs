@@ -11,6 +11,7 @@
 mod actions;
 mod bulk;
 mod frame;
+mod moves;
 mod queries;
 
 pub use frame::Outgoing;
@@ -410,6 +411,7 @@ impl State {
         for shard in 0..self.slots.len() as u16 {
             self.step(ShardId(shard), Input::Tick);
         }
+        self.grant_moves();
     }
 
     fn on_propose(&mut self, shard: ShardId, op: Op, reply: Reply) {
@@ -453,10 +455,10 @@ impl State {
 
     /// Tells a replica who should hold its shard, and who of them can do its work.
     fn aim(&mut self, shard: ShardId, able: BTreeSet<PeerId>) {
-        let epoch = self.args.board.catalogue().epoch;
+        let (epoch, least) = (self.args.board.catalogue().epoch, self.args.board.least());
         let peers = self.args.board.ring().target(shard).to_vec();
         if self.slot(shard).is_some() && !peers.is_empty() {
-            self.step(shard, Input::Target { epoch, peers });
+            self.step(shard, Input::Target { epoch, peers, least });
             self.step(shard, Input::Able { peers: able });
         }
     }

@@ -44,7 +44,14 @@ mod tests {
         let mut m = Message { from: 1, to: to.max(1), term: 3, ..Message::default() };
         m.set_msg_type(MessageType::MsgHeartbeat);
         let body = if to == 0 { Body::Knock } else { Body::Consensus(Box::new(m)) };
-        let packet = Packet { from: ReplicaId(1), to: ReplicaId(to), fresh, wall_ms: 0, body };
+        let packet = Packet {
+            from: ReplicaId(1),
+            to: ReplicaId(to),
+            fresh,
+            strained: false,
+            wall_ms: 0,
+            body,
+        };
         arrival(id(here), id(tombstone), ReplicaId(to), &encode(&packet))
     }
 

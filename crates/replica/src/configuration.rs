@@ -1,7 +1,7 @@
 //! Which replicas form the shard, and the steps by which that changes.
 //!
 //! Invariants: C1 replica ids are handed out by the log and never reused; C2 voters never become fewer than the
-//! mesh's replication or, below that, than they were; C3 an entry aiming at an older epoch than the last changes
+//! mesh's replication or, below that, than they were, unless the entry says that a person allowed it; C3 an entry aiming at an older epoch than the last changes
 //! nothing, except that a joint state is always left; C4 one step at a time: nothing but leaving in a joint state.
 
 use crate::limits::MEMBERS_MAX;
@@ -34,6 +34,8 @@ pub struct Configuration {
     pub members: BTreeMap<ReplicaId, Member>,
     /// In a joint state: the voters of the configuration that is left. Otherwise empty.
     pub outgoing: BTreeSet<ReplicaId>,
+    /// Those of them that stay as learners.
+    pub demoted: BTreeSet<ReplicaId>,
 }
 
 /// A configuration entry.
@@ -49,9 +51,10 @@ pub struct Change {
 pub enum Step {
     /// Adds a learner on a peer; its replica id is given at apply.
     Learner { peer: PeerId },
-    /// Enters a joint state towards these voters.
-    Enter { voters: BTreeSet<ReplicaId> },
-    /// Leaves the joint state; who is no voter any more is removed.
+    /// Enters a joint state towards these voters; of those that go, `learners` stay to learn. A person has allowed
+    /// that voters become as few as `least`.
+    Enter { voters: BTreeSet<ReplicaId>, learners: BTreeSet<ReplicaId>, least: u8 },
+    /// Leaves the joint state; who is neither voter nor learner any more is removed.
     Leave,
     /// Removes a learner.
     Remove { replica: ReplicaId },
@@ -66,6 +69,7 @@ impl Configuration {
             next_replica: 2,
             members: BTreeMap::from([(ReplicaId(1), founder)]),
             outgoing: BTreeSet::new(),
+            demoted: BTreeSet::new(),
         }
     }
 
@@ -102,9 +106,9 @@ impl Configuration {
         let mut words = ConfChangeV2::default();
         let changes = match &change.step {
             Step::Learner { peer } => vec![self.add_learner(*peer)?],
-            Step::Enter { voters } => {
+            Step::Enter { voters, learners, least } => {
                 words.set_transition(ConfChangeTransition::Explicit);
-                self.enter(voters, replication)?
+                self.enter(voters, learners, replication.min(*least))?
             }
             Step::Leave => {
                 self.leave()?;
@@ -137,21 +141,27 @@ impl Configuration {
     fn enter(
         &mut self,
         voters: &BTreeSet<ReplicaId>,
-        replication: u8,
+        learners: &BTreeSet<ReplicaId>,
+        least: u8,
     ) -> Option<Vec<ConfChangeSingle>> {
         let current = self.voters();
         let known = voters.iter().all(|id| self.members.contains_key(id));
-        let floor = current.len().min(usize::from(replication)).max(1);
-        if !known || *voters == current || voters.len() < floor {
+        let floor = current.len().min(usize::from(least)).max(1);
+        let gone: BTreeSet<ReplicaId> = current.difference(voters).copied().collect();
+        if !known || *voters == current || voters.len() < floor || !learners.is_subset(&gone) {
             return None;
         }
         let added = voters.difference(&current).map(|id| single(*id, ConfChangeType::AddNode));
-        let gone = current.difference(voters).map(|id| single(*id, ConfChangeType::RemoveNode));
+        let gone = gone.iter().map(|id| match learners.contains(id) {
+            true => single(*id, ConfChangeType::AddLearnerNode),
+            false => single(*id, ConfChangeType::RemoveNode),
+        });
         let changes = added.chain(gone).collect();
         for (id, member) in &mut self.members {
             member.voter = voters.contains(id);
         }
         self.outgoing = current;
+        self.demoted.clone_from(learners);
         Some(changes)
     }
 
@@ -159,8 +169,10 @@ impl Configuration {
         if !self.is_joint() {
             return None;
         }
+        let demoted = std::mem::take(&mut self.demoted);
         for id in std::mem::take(&mut self.outgoing) {
-            if self.members.get(&id).is_some_and(|member| !member.voter) {
+            let votes = self.members.get(&id).is_some_and(|member| member.voter);
+            if !votes && !demoted.contains(&id) {
                 self.members.remove(&id);
             }
         }
@@ -175,6 +187,7 @@ impl Configuration {
         state.set_voters_outgoing(ids(self.outgoing.iter().copied().collect()));
         let learners = self.members.keys().filter(|id| self.is_learner(**id));
         state.set_learners(ids(learners.copied().collect()));
+        state.set_learners_next(ids(self.demoted.iter().copied().collect()));
         state
     }
 }
@@ -201,11 +214,15 @@ mod tests {
         ids.iter().map(|id| ReplicaId(*id)).collect()
     }
 
+    fn enter(voters: &[u64]) -> Step {
+        Step::Enter { voters: ids(voters), learners: ids(&[]), least: 3 }
+    }
+
     fn three() -> Configuration {
         let mut it = Configuration::genesis();
         assert!(step(&mut it, 2, learner(2)));
         assert!(step(&mut it, 3, learner(3)));
-        assert!(step(&mut it, 3, Step::Enter { voters: ids(&[1, 2, 3]) }));
+        assert!(step(&mut it, 3, enter(&[1, 2, 3])));
         assert!(step(&mut it, 3, Step::Leave));
         it
     }
@@ -229,7 +246,7 @@ mod tests {
     fn a_joint_state_allows_only_leaving_and_leaving_asks_no_epoch() {
         let mut it = three();
         assert!(step(&mut it, 4, learner(4)));
-        assert!(step(&mut it, 4, Step::Enter { voters: ids(&[1, 2, 4]) }));
+        assert!(step(&mut it, 4, enter(&[1, 2, 4])));
         assert!(!step(&mut it, 5, learner(5)));
         assert!(!step(&mut it, 5, Step::Remove { replica: ReplicaId(3) }));
         assert!(step(&mut it, 0, Step::Leave));
@@ -241,11 +258,30 @@ mod tests {
     #[test]
     fn voters_never_fall_below_replication_or_what_was_reached() {
         let mut it = three();
-        assert!(!step(&mut it, 4, Step::Enter { voters: ids(&[1, 2]) }));
+        assert!(!step(&mut it, 4, enter(&[1, 2])));
         assert!(step(&mut it, 4, learner(4)) && step(&mut it, 4, learner(5)));
-        assert!(step(&mut it, 4, Step::Enter { voters: ids(&[1, 2, 3, 4, 5]) }));
+        assert!(step(&mut it, 4, enter(&[1, 2, 3, 4, 5])));
         assert!(step(&mut it, 4, Step::Leave));
-        assert!(step(&mut it, 5, Step::Enter { voters: ids(&[1, 2, 3]) }));
+        assert!(step(&mut it, 5, enter(&[1, 2, 3])));
+    }
+
+    #[test]
+    fn a_persons_word_allows_fewer_voters_and_who_goes_may_stay_as_a_learner() {
+        let mut it = three();
+        let shrink = |learners: &[u64], least| Step::Enter {
+            voters: ids(&[1]),
+            learners: ids(learners),
+            least,
+        };
+        assert!(!step(&mut it, 4, shrink(&[2], 2)));
+        assert!(!step(&mut it, 4, shrink(&[1], 1)), "a voter is no learner");
+        assert!(!step(&mut it, 4, shrink(&[9], 1)), "nobody has this id");
+        assert!(step(&mut it, 4, shrink(&[2], 1)));
+        assert_eq!(it.state().learners_next, [2]);
+        assert!(step(&mut it, 4, Step::Leave));
+        assert_eq!(it.voters(), ids(&[1]));
+        assert!(it.is_learner(ReplicaId(2)) && it.has_removed(ReplicaId(3)));
+        assert_eq!((it.state().learners, it.state().learners_next), (vec![2], vec![]));
     }
 
     #[test]

@@ -28,8 +28,9 @@ pub enum Input {
     Turn,
     /// Every `Action::Persist` up to this number is on disk.
     Persisted { number: u64 },
-    /// The ring's target for this shard, owner first. Only a leader acts on it.
-    Target { epoch: Epoch, peers: Vec<PeerId> },
+    /// The ring's target for this shard, owner first, and the fewest voters that a person has allowed. Only a leader
+    /// acts on it.
+    Target { epoch: Epoch, peers: Vec<PeerId>, least: u8 },
     /// The peers that can do this shard's work (they hold the code of its tasks): one of them should lead. With nobody
     /// named all are alike.
     Able { peers: BTreeSet<PeerId> },
@@ -45,6 +46,11 @@ pub enum Input {
     SnapshotOutcome { to: ReplicaId, installed: bool },
     /// A peer reports that its replica has lost or doubts its log: replace it by a new learner.
     Replace { replica: ReplicaId },
-    /// Hand leadership to another voter (this peer stops, or its disk is slow).
+    /// Hand leadership to a calm voter now.
     HandOver,
+    /// This peer's disk is slow, or it stops; or no more. A strained one hands its leaderships over and campaigns last;
+    /// every message says so, so that leaders know it of every voter.
+    Strained { strained: bool },
+    /// One more replica of this shard may begin to move: answers [`crate::Replica::wants_move`].
+    MayMove,
 }

@@ -40,6 +40,10 @@ pub const SHY_FOR_TICKS: u64 = 200;
 
 /// After a lost connection each place in the target waits this much longer before it campaigns.
 pub const PLACE_WAIT_US: u64 = 150_000;
+/// A strained peer campaigns this much later than its place says (1 s).
+pub const STRAINED_WAIT_US: u64 = 1_000_000;
+/// A strained leader looks for a calm voter again after this many ticks (500 ms).
+pub const HAND_OVER_TICKS: u64 = 10;
 /// Campaigns after one lost connection; then the ordinary timers go on.
 pub const CAMPAIGNS_MAX: u32 = 6;
 /// A read barrier or an orphaned request that took longer has failed.
@@ -54,6 +58,8 @@ pub const STEADY_SPREAD_TICKS: u64 = 64;
 /// Ticks before a leader that cannot do its shard's work hands it to one that can (200 ms): a voter that does not take
 /// the lead must not hold up the shard.
 pub const RELIEF_TICKS: u64 = 4;
+/// A learner that was not heard of for this long holds up no other step: its peer may be dead.
+pub const LEARNER_PATIENCE_US: u64 = 5_000_000;
 /// A replica heard of within this is live.
 pub const LIVE_US: u64 = 1_000_000;
 /// Replicas of one configuration, joint ones included.

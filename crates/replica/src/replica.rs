@@ -65,6 +65,8 @@ pub struct Replica {
     snapshots: Snapshots,
     contacts: Contacts,
     clock: Clock,
+    /// This peer is strained: who is calm should lead in its place.
+    strained: bool,
     /// What was last said by `Action::Role`.
     told: Role,
     fate: Fate,
@@ -136,6 +138,7 @@ impl Replica {
             walk: Walk::default(),
             contacts: Contacts::default(),
             clock: Clock::default(),
+            strained: false,
             told: Role::default(),
             fate: Fate::Running,
             config,
@@ -176,7 +179,7 @@ impl Replica {
             Input::Read { request } => self.on_read(now, request, actions),
             Input::Turn => self.on_turn(now, actions)?,
             Input::Persisted { number } => self.on_persisted(now, number, actions),
-            Input::Target { epoch, peers } => self.walk.aim(epoch, peers),
+            Input::Target { epoch, peers, least } => self.walk.aim(epoch, peers, least),
             Input::Able { peers } => self.walk.enable(peers),
             Input::Lost { peer } => self.on_lost(now, peer),
             Input::Checkpointed { index } => self.on_checkpointed(now, index),
@@ -184,7 +187,9 @@ impl Replica {
             Input::Fetched { message, fold } => self.on_fetched(&message, fold)?,
             Input::SnapshotOutcome { to, installed } => self.on_snapshot_outcome(to, installed),
             Input::Replace { replica } => self.walk.replace(replica),
-            Input::HandOver => self.hand_over(),
+            Input::HandOver => self.hand_over(now),
+            Input::Strained { strained } => self.on_strained(now, strained),
+            Input::MayMove => self.walk.may_move(),
         }
         Ok(())
     }
@@ -226,6 +231,14 @@ impl Replica {
     }
     pub fn fold(&self) -> &Fold {
         &self.fold
+    }
+    /// True if the next step is a new replica that must be fetched: it waits for `Input::MayMove`.
+    pub fn wants_move(&self) -> bool {
+        self.is_leading() && self.walk.wants_move()
+    }
+    /// True while a replica of this shard that this leader knows of is being fetched, or voters change.
+    pub fn is_moving(&self, now: Now) -> bool {
+        self.is_leading() && self.moves_on(now)
     }
 
     /// Term and vote that this replica has said, and how far it knows the log to be committed.

@@ -26,6 +26,7 @@ const CONTEXT_BYTES_MAX: usize = 32;
 
 const FLAG_REJECT: u8 = 1;
 const FLAG_FRESH: u8 = 2;
+const FLAG_STRAINED: u8 = 4;
 
 const KIND_GONE: u8 = 32;
 const KIND_KNOCK: u8 = 33;
@@ -52,6 +53,8 @@ pub struct Packet {
     pub to: ReplicaId,
     /// The receiver is a learner that has not acknowledged anything to this leader: it may be created.
     pub fresh: bool,
+    /// The sender's peer is strained: it should not lead.
+    pub strained: bool,
     /// The sender's clock: shard time trusts a leader's only while others agree.
     pub wall_ms: u64,
     pub body: Body,
@@ -94,8 +97,10 @@ pub fn encode(packet: &Packet) -> Bytes {
         Body::Knock => (KIND_KNOCK, false),
         Body::Fetching { .. } => (KIND_FETCHING, false),
     };
-    let fresh = if packet.fresh { FLAG_FRESH } else { 0 };
-    out.extend_from_slice(&[VERSION, kind, fresh | if reject { FLAG_REJECT } else { 0 }]);
+    let flags =
+        [(reject, FLAG_REJECT), (packet.fresh, FLAG_FRESH), (packet.strained, FLAG_STRAINED)];
+    let flags = flags.iter().filter(|(set, _)| *set).fold(0, |all, (_, flag)| all | flag);
+    out.extend_from_slice(&[VERSION, kind, flags]);
     put(&mut out, &[packet.from.0, packet.to.0, packet.wall_ms]);
     match &packet.body {
         Body::Consensus(message) => put_message(&mut out, message),
@@ -133,7 +138,9 @@ pub fn decode(bytes: &Bytes) -> Result<Packet, Error> {
         return Err(Error::Message("bytes after the end"));
     }
     let fresh = flags & FLAG_FRESH != 0;
-    Ok(Packet { from: ReplicaId(from), to: ReplicaId(to), fresh, wall_ms, body })
+    let strained = flags & FLAG_STRAINED != 0;
+    let (from, to) = (ReplicaId(from), ReplicaId(to));
+    Ok(Packet { from, to, fresh, strained, wall_ms, body })
 }
 
 fn kind_of(kind: MessageType) -> u8 {

@@ -62,9 +62,20 @@ a variable, a variable the file. SHOAL_LOG filters the traces.")]
     /// What runs, and where.
     #[command(subcommand, before_help = "Example:\n  shoal pipeline describe flights")]
     Pipeline(pipeline::Verb),
-    /// Take a peer out of the mesh for good. It cannot come back with its old folder.
+    /// Hand over all that a peer holds, then take it out of the mesh; its process ends.
+    #[command(
+        before_help = "Examples:\n  shoal leave p4\n  shoal leave --peer http://192.0.2.7:8080"
+    )]
+    Leave(verb::shape::Away),
+    /// Hand over all that a peer holds; it stays and serves clients, and gets no shards.
+    #[command(before_help = "Example:\n  shoal drain p3")]
+    Drain(verb::shape::Away),
+    /// Give a drained or leaving peer shards again.
+    #[command(before_help = "Example:\n  shoal undrain p3")]
+    Undrain(verb::shape::Back),
+    /// Take a dead peer out of the mesh for good. It cannot come back with its old folder.
     #[command(before_help = "Example:\n  shoal remove p3 --yes")]
-    Remove(verb::remove::Args),
+    Remove(verb::shape::Gone),
     /// A mesh of real processes on this machine.
     #[command(
         subcommand,
@@ -120,7 +131,10 @@ pub(crate) fn run(command: Command, register: impl FnOnce(&mut Mesh)) -> anyhow:
         Command::Stream(verb) => stream::run(&verb)?,
         Command::View(verb) => view::run(&verb)?,
         Command::Pipeline(verb) => pipeline::run(&verb)?,
-        Command::Remove(args) => verb::remove::run(&args)?,
+        Command::Leave(args) => verb::shape::leave(&args)?,
+        Command::Drain(args) => verb::shape::drain(&args)?,
+        Command::Undrain(args) => verb::shape::undrain(&args)?,
+        Command::Remove(args) => verb::shape::remove(&args)?,
         Command::Testnet(verb) => testnet::run(&verb)?,
         Command::Demo(args) => return demo::run(&args).map(code),
         Command::Bench(args) => return bench::run(&args).map(code),
@@ -218,8 +232,8 @@ mod tests {
         assert_eq!((problem.code.as_str(), problem.exit_code()), ("SH0001", 2));
         assert!(problem.what.contains("craete"), "{problem}");
         assert!(problem.fix.contains("create"), "{problem}");
-        let problem = refused("shoal start --shards 8");
-        assert!(problem.because.contains("--new"), "{problem}");
+        let problem = refused("shoal start --new --replace p3");
+        assert!(problem.what.contains("--replace"), "{problem}");
         assert_eq!(problem.fix, "shoal start --help");
     }
 }

@@ -5,6 +5,7 @@
 //! a process that is proven to be that peer; never deletes a folder that is not a testnet's.
 
 mod files;
+mod growth;
 mod ports;
 mod process;
 mod ready;
@@ -58,6 +59,9 @@ pub struct Peer {
     pub kafka: String,
     pub http: String,
     pub mesh: String,
+    /// It has left the mesh, and is not started or waited for any more.
+    #[serde(default)]
+    pub out: bool,
 }
 
 /// A mesh of processes. Peers are counted from 1, as their names are.
@@ -123,7 +127,7 @@ impl Testnet {
                 format!("shoal testnet down --purge --dir {folder}, or another --dir"),
             ));
         }
-        let down = |i: &usize| testnet.state(*i) == State::Down;
+        let down = |i: &usize| !testnet.peers[i - 1].out && testnet.state(*i) == State::Down;
         let down: Vec<usize> = (1..=testnet.peers.len()).filter(down).collect();
         for peer in down {
             testnet.spawn(peer, false, None)?;
@@ -190,8 +194,10 @@ impl Testnet {
 
     /// Waits until every shard has its voters and a leader, and every peer is ready.
     pub fn ready(&mut self, limit: Duration) -> Result<(), Problem> {
-        let peers = self.peers.clone();
-        self.wait("the mesh", &(1..=peers.len()).collect::<Vec<_>>(), limit, || ready::mesh(&peers))
+        let stay: Vec<usize> =
+            (1..=self.peers.len()).filter(|peer| !self.peers[peer - 1].out).collect();
+        let peers: Vec<Peer> = stay.iter().map(|peer| self.peers[peer - 1].clone()).collect();
+        self.wait("the mesh", &stay, limit, || ready::mesh(&peers))
     }
 
     /// Ends a peer's process at once (`kill -9`).
@@ -255,11 +261,16 @@ impl Testnet {
     }
 
     fn spawn(&mut self, peer: usize, found: bool, shards: Option<u16>) -> Result<(), Problem> {
-        let mut arguments = self.command.arguments.clone();
+        let mut more = Vec::new();
         if found {
-            arguments.push("--new".to_owned());
-            arguments.extend(shards.map(|shards| format!("--shards={shards}")));
+            more.push("--new".to_owned());
+            more.extend(shards.map(|shards| format!("--shards={shards}")));
         }
+        self.spawn_with(peer, &more)
+    }
+
+    fn spawn_with(&mut self, peer: usize, more: &[String]) -> Result<(), Problem> {
+        let arguments = [&self.command.arguments, more].concat();
         let started = process::spawn(&self.command.binary, &arguments, &self.files, peer)?;
         self.peers[peer - 1].pid = started.pid();
         self.children.insert(peer, started);

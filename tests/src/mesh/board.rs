@@ -45,6 +45,10 @@ impl Board {
     pub fn catalogue(&self) -> Arc<Catalogue> {
         self.catalogue.clone()
     }
+    /// The fewest voters of a shard: what is left of three copies when a person has made the peers fewer.
+    pub fn least(&self) -> u8 {
+        if self.catalogue.seats() >= 3 { self.catalogue.replication } else { 1 }
+    }
     pub fn ring(&self) -> Arc<Ring> {
         self.ring.clone()
     }

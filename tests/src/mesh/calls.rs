@@ -44,8 +44,8 @@ pub enum Said {
     Found(Option<Found>),
     Batches(Vec<Batch>),
     Chunks(Vec<Chunk>),
-    /// The shards that are led here, with their terms.
-    Status(Vec<(ShardId, u64)>),
+    /// The shards that are led here, with their terms and who has a replica.
+    Status(Vec<(ShardId, u64, Vec<PeerId>)>),
     Export {
         bytes: Bytes,
         size: usize,
@@ -131,9 +131,13 @@ impl World {
             Then::Status(peer) => {
                 let Some(process) = self.process(h) else { return Ok(()) };
                 if let Some(Said::Status(led)) = said {
-                    for (shard, _) in led {
+                    for (shard, term, peers) in led {
                         if !process.board.here(shard) {
                             process.board.hint(shard, Some(peer));
+                        }
+                        let known = process.survey.entry(shard).or_default();
+                        if known.0 <= term {
+                            *known = (term, peers);
                         }
                     }
                 }
@@ -152,14 +156,17 @@ impl World {
 
     pub fn on_asked(&mut self, h: usize, from: Asker, key: &[u8], ask: Ask) -> Result<(), String> {
         let Some(process) = self.process(h) else { return Ok(()) };
-        let joining = matches!(ask, Ask::Join(_));
-        if !joining && process.board.peer_of(key).is_none() {
+        let harmless = matches!(ask, Ask::Join(_) | Ask::Catalogue { .. });
+        if !harmless && process.board.peer_of(key).is_none() {
             self.answer(h, from, Said::No("this peer is not in the roster".into()));
             return Ok(());
         }
         let said = match ask {
             Ask::Join(enrolled) => {
-                let wish = Wish::Propose(Op::Catalogue(Box::new(Change::Join(*enrolled))));
+                let wish = Wish::Propose(Op::Catalogue(Box::new(Change::Join {
+                    enrolled: *enrolled,
+                    replaces: None,
+                })));
                 return self.hold(h, CATALOGUE, wish, Who::Joiner(from));
             }
             Ask::Catalogue { since } => {
@@ -191,7 +198,12 @@ impl World {
             }
             Ask::Status => {
                 let led = process.board.shards().filter(|shard| process.board.leading(*shard));
-                Said::Status(led.map(|shard| (shard, process.board.term(shard))).collect())
+                let of = |shard| {
+                    let replica = process.replica(shard)?;
+                    let status = replica.status();
+                    Some((shard, status.term, [status.voters, status.learners].concat()))
+                };
+                Said::Status(led.filter_map(of).collect())
             }
             Ask::Export { shard, index, at } => match process.exports.get(&shard) {
                 Some((of, bytes)) if *of == index && at <= bytes.len() => {

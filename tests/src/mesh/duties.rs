@@ -53,11 +53,12 @@ impl World {
         Ok(())
     }
 
-    /// Pulls the catalogue where no replica of it is here, and learns who leads what elsewhere.
+    /// Pulls the catalogue where no replica of it is here or none is led, and learns who leads what elsewhere.
     pub fn follow(&mut self, h: usize) -> Result<(), String> {
         self.soon(h, FOLLOW_US, Of::Follow);
         let Some(process) = self.process(h) else { return Ok(()) };
-        if !process.board.here(CATALOGUE) {
+        let board = &process.board;
+        if !board.here(CATALOGUE) || board.leader(CATALOGUE).is_none() {
             self.pull_catalogue(h);
         }
         let Some(process) = self.process(h) else { return Ok(()) };

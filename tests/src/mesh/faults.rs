@@ -8,7 +8,7 @@ use super::trace::note;
 use super::world::{Event, Of, SHARDS, TROUBLE_US, World};
 use crate::sim::dice::Dice;
 use model::ShardId;
-use model::catalogue::Change;
+use model::catalogue::{Away, Change};
 
 /// What may happen in this run, and how large things are.
 #[derive(Clone, Debug)]
@@ -46,7 +46,8 @@ enum Fault {
     Clock,
     HandOver,
     FalseAlarm,
-    Weigh,
+    Drain,
+    Leave,
     FailSync,
     FailWrites,
     Torn,
@@ -56,7 +57,7 @@ enum Fault {
     TaskDies,
 }
 
-const ALL: [Fault; 19] = [
+const ALL: [Fault; 20] = [
     Fault::Kill,
     Fault::KillLeader,
     Fault::PowerOff,
@@ -68,7 +69,8 @@ const ALL: [Fault; 19] = [
     Fault::Clock,
     Fault::HandOver,
     Fault::FalseAlarm,
-    Fault::Weigh,
+    Fault::Drain,
+    Fault::Leave,
     Fault::FailSync,
     Fault::FailWrites,
     Fault::Torn,
@@ -173,7 +175,11 @@ impl World {
                 let key = self.hosts[other].key();
                 self.soon(h, 0, Of::Down { key });
             }
-            Fault::Weigh => self.weigh(h),
+            Fault::Drain => {
+                let away = self.dice.chance(600).then_some(Away::Drained);
+                self.send_away(h, away);
+            }
+            Fault::Leave => self.send_away(h, Some(Away::Leaving)),
             Fault::FailSync => self.fail(h, |faults| faults.fail_syncs = true),
             Fault::FailWrites => self.fail(h, |faults| faults.fail_writes = true),
             Fault::Torn => self.arm(h),
@@ -319,13 +325,9 @@ impl World {
     }
 
     /// The operator takes load from a peer, or gives it back.
-    fn weigh(&mut self, h: usize) {
+    fn send_away(&mut self, h: usize, away: Option<Away>) {
         let Some(peer) = self.hosts[h].head else { return };
-        let weights = self.truth.catalogue().map(|c| c.roster.values().map(|p| p.weight).collect());
-        let weights: Vec<u32> = weights.unwrap_or_default();
-        let carrying = weights.iter().filter(|weight| **weight > 0).count();
-        let weight = if carrying > 4 && self.dice.chance(600) { 0 } else { 100 };
-        self.clients.order(Change::Weigh { peer, weight });
+        self.clients.order(Change::Drain { peer, away, shrink: false });
     }
 
     /// No faults from here on.

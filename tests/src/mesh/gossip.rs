@@ -44,7 +44,7 @@ impl World {
         for key in now.iter().filter(|key| **key != own) {
             self.gossip(h, Input::Join { key: key.clone() })?;
         }
-        for key in before.into_iter().filter(|key| !now.contains(key)) {
+        for key in before.into_iter().filter(|key| !now.contains(key) && *key != own) {
             self.gossip(h, Input::Forget { key })?;
         }
         Ok(())

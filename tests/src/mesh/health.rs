@@ -2,6 +2,7 @@
 
 use super::pipelines::{BUCKETS, CHANGES, PARTITIONS, SOURCE};
 use super::world::{SHARDS, World};
+use model::catalogue::Away;
 use model::hash::shard_of;
 use model::{PartitionId, PeerId, ShardId, TaskId};
 
@@ -26,6 +27,9 @@ impl World {
             let process = host.process.as_deref().ok_or(format!("h{h} does not run"))?;
             let catalogue = self.truth.catalogue().ok_or("nothing is founded")?;
             let board = &process.board;
+            if catalogue.away.get(&board.me()) == Some(&Away::Leaving) {
+                return Err(format!("h{h} is leaving"));
+            }
             if !catalogue.roster.contains_key(&board.me()) {
                 return Err(format!("h{h} is not in the roster"));
             }

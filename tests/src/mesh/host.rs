@@ -5,6 +5,7 @@ use super::calls::Call;
 use super::fetch::Fetch;
 use super::puller::Puller;
 use super::router::{Held, Origin, Query};
+use super::stay::Survey;
 use super::tables::Tables;
 use super::task::Task;
 use super::writer::Writer;
@@ -89,6 +90,8 @@ pub struct Process {
     pub duties: VecDeque<Change>,
     /// Who was last asked for its catalogue.
     pub asked: PeerId,
+    /// What leaders said of their shards, while this peer leaves.
+    pub survey: Survey,
     /// Replicas in doubt that must be replaced.
     pub doubts: Vec<(ShardId, ReplicaId)>,
     /// When a missing replica of a shard was last reported, µs.

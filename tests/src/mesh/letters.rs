@@ -85,7 +85,7 @@ impl World {
         self.seat(h, shard, made)?;
         let Some(process) = self.process(h) else { return Ok(()) };
         let (ring, epoch) = (process.board.ring(), process.board.catalogue().epoch);
-        let peers = ring.target(shard).to_vec();
-        self.step(h, shard, Input::Target { epoch, peers }).map(drop)
+        let (peers, least) = (ring.target(shard).to_vec(), process.board.least());
+        self.step(h, shard, Input::Target { epoch, peers, least }).map(drop)
     }
 }

@@ -83,6 +83,8 @@ pub enum Who {
     Client(u64),
     /// This process itself: what its start tells the catalogue.
     Duty,
+    /// This process itself: it leaves.
+    Stay,
     Joiner(Asker),
 }
 
@@ -195,6 +197,8 @@ impl World {
         match held.who {
             Who::Client(request) => self.after(WAY_US, Event::Reply { request, reply }),
             Who::Duty => self.duty_done(h, &held, &reply),
+            // It looks again by itself.
+            Who::Stay => {}
             Who::Joiner(asker) => {
                 let said = match reply {
                     Ok(Heard::Answer(Answer::Changed(Changed::Joined { peer, .. }))) => {

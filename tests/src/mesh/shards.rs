@@ -10,6 +10,9 @@ use model::{PartitionId, PeerId, ReplicaId, ShardId};
 use replica::{Action, Config, Fold, Input, Replica, TICK_MS};
 use store::Record;
 
+/// Replicas of the shards led by one host that are on their way at once.
+const MOVES: usize = 2;
+
 impl World {
     pub fn config(&self, h: usize, peer: PeerId, shard: ShardId) -> Config {
         let life = self.hosts[h].life();
@@ -131,7 +134,23 @@ impl World {
 
     pub fn on_tick(&mut self, h: usize) -> Result<(), String> {
         self.soon(h, TICK_MS * 1000, Of::Tick);
-        self.for_all(h, |_| Input::Tick)
+        self.for_all(h, |_| Input::Tick)?;
+        self.grant_moves(h)
+    }
+
+    /// Lets shards that are led here begin further moves.
+    fn grant_moves(&mut self, h: usize) -> Result<(), String> {
+        let now = self.now(h);
+        let Some(process) = self.process(h) else { return Ok(()) };
+        let slots = || process.slots.iter().flatten();
+        let moving = slots().filter(|slot| slot.replica.is_moving(now)).count();
+        let wants = |shard: &ShardId| process.replica(*shard).is_some_and(Replica::wants_move);
+        let wanting: Vec<ShardId> = (0..SHARDS).map(ShardId).filter(wants).collect();
+        let free = MOVES.saturating_sub(moving);
+        wanting.into_iter().take(free).try_for_each(|shard| {
+            self.step(h, shard, Input::MayMove)?;
+            Ok(())
+        })
     }
 
     fn for_all(&mut self, h: usize, input: impl Fn(ShardId) -> Input) -> Result<(), String> {
@@ -144,10 +163,11 @@ impl World {
     pub fn on_targets(&mut self, h: usize) -> Result<(), String> {
         let Some(process) = self.process(h) else { return Ok(()) };
         let (ring, epoch) = (process.board.ring(), process.board.catalogue().epoch);
+        let least = process.board.least();
         for shard in (0..SHARDS).map(ShardId) {
             let peers = ring.target(shard).to_vec();
             if !peers.is_empty() {
-                self.step(h, shard, Input::Target { epoch, peers })?;
+                self.step(h, shard, Input::Target { epoch, peers, least })?;
             }
         }
         Ok(())

@@ -6,6 +6,7 @@ use super::board::Board;
 use super::calls::{Ask, Asker, Said};
 use super::duties::{DOUBTS_US, FOLLOW_US};
 use super::host::Process;
+use super::stay::{STAY_US, Survey};
 use super::trace::note;
 use super::world::{Event, MESH, Of, REPLICATION, SHARDS, World};
 use super::writer::Writer;
@@ -74,7 +75,7 @@ impl World {
         Enrolled {
             id,
             key: host.key(),
-            name: format!("h{h}"),
+            name: format!("h{h}-{}", host.generation),
             zone: String::new(),
             weight: 100,
             addresses: Addresses::default(),
@@ -133,7 +134,7 @@ impl World {
         if founding {
             duties.push(Change::Found { mesh: MESH, shards: SHARDS, replication: REPLICATION });
         }
-        duties.push(Change::Join(self.enrolled(h, me)));
+        duties.push(Change::Join { enrolled: self.enrolled(h, me), replaces: None });
         let dice = &mut self.dice;
         let mut draw = || u128::from(dice.next()) << 64 | u128::from(dice.next());
         duties.extend(self.code.registrations(&mut draw).into_iter().map(Change::Register));
@@ -169,6 +170,7 @@ impl World {
             moved: Vec::new(),
             duties: duties.into(),
             asked: PeerId(0),
+            survey: Survey::new(),
             doubts: doubts.iter().map(|(shard, replica, _)| (*shard, *replica)).collect(),
             reported: BTreeMap::new(),
         };
@@ -197,6 +199,7 @@ impl World {
         self.soon(h, first, Of::Checkpoint);
         self.soon(h, 1_000, Of::Duty);
         self.soon(h, FOLLOW_US, Of::Follow);
+        self.soon(h, STAY_US, Of::Stay);
         self.soon(h, DOUBTS_US, Of::Doubts);
         self.soon(h, 10, Of::LookForTasks);
         let key = self.hosts[h].key();

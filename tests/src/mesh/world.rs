@@ -143,6 +143,7 @@ pub enum Of {
     LookForTasks,
     Fetched(Box<Fetched>),
     Follow,
+    Stay,
     Duty,
     Doubts,
     Die,
@@ -229,7 +230,7 @@ impl World {
 
     /// The ring of a roster; a pure function, so each is computed once.
     pub fn ring_of(&mut self, catalogue: &model::Catalogue) -> Arc<Ring> {
-        let seats: Vec<_> = catalogue.roster.values().map(|p| (p.id, p.weight)).collect();
+        let seats: Vec<_> = catalogue.roster.keys().map(|p| (*p, catalogue.weight(*p))).collect();
         let make = || {
             let seat = |(peer, weight): &(PeerId, u32)| ring::Seat {
                 peer: *peer,
@@ -346,6 +347,7 @@ impl World {
             Of::LookForTasks => self.look_for_tasks(h),
             Of::Fetched(fetched) => self.on_fetched(h, *fetched),
             Of::Follow => self.follow(h),
+            Of::Stay => self.stay(h),
             Of::Duty => self.duty(h),
             Of::Doubts => self.tell_doubts(h),
             Of::Die => {

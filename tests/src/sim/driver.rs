@@ -20,6 +20,8 @@ pub struct Peer {
     pub wall_ahead_ms: i64,
     /// Syncs take this much longer, µs.
     pub slow_us: u64,
+    /// What its replica is told of it; a new process finds out anew.
+    pub strained: bool,
     turning: bool,
     /// Frames that the running sync covers.
     syncing: usize,
@@ -41,6 +43,7 @@ impl Peer {
             paused_until_us: 0,
             wall_ahead_ms: 0,
             slow_us: 0,
+            strained: false,
             turning: false,
             syncing: 0,
             fetching: None,
@@ -114,7 +117,12 @@ impl World {
         match event {
             Event::Tick { peer, life } => {
                 self.after(TICK_MS * 1000, Event::Tick { peer, life });
-                self.input(peer, Input::Tick)
+                self.input(peer, Input::Tick)?;
+                let wants = self.peers[&peer].replica.as_ref().is_some_and(Replica::wants_move);
+                if wants && self.dice.chance(600) {
+                    self.input(peer, Input::MayMove)?;
+                }
+                Ok(())
             }
             Event::Turn { peer, .. } => {
                 self.peer(peer).turning = false;
@@ -128,8 +136,8 @@ impl World {
             }
             Event::Report { peer, replica, .. } => self.input(peer, Input::Replace { replica }),
             Event::Target { peer, .. } => {
-                let (epoch, peers) = self.target.clone();
-                self.input(peer, Input::Target { epoch: Epoch(epoch), peers })
+                let (epoch, peers, least) = self.target.clone();
+                self.input(peer, Input::Target { epoch: Epoch(epoch), peers, least })
             }
             Event::Manifest { peer, .. } => self.manifest(peer),
             Event::Fetched { peer, from, manifest, message, .. } => {
@@ -369,7 +377,8 @@ impl World {
         self.sync(id);
         let life = self.peer(id).lives;
         self.after(500, Event::Target { peer: id, life });
-        Ok(())
+        let strained = self.peers[&id].strained;
+        self.input(id, Input::Strained { strained })
     }
 
     /// Starts a sync of all that was written, unless one runs.

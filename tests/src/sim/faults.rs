@@ -36,10 +36,12 @@ enum Fault {
     Clock,
     HandOver,
     Retarget,
+    Shrink,
+    Strain,
     FalseAlarm,
 }
 
-const ALL: [Fault; 11] = [
+const ALL: [Fault; 13] = [
     Fault::Crash,
     Fault::PowerCut,
     Fault::Cut,
@@ -50,6 +52,8 @@ const ALL: [Fault; 11] = [
     Fault::Clock,
     Fault::HandOver,
     Fault::Retarget,
+    Fault::Shrink,
+    Fault::Strain,
     Fault::FalseAlarm,
 ];
 
@@ -133,6 +137,16 @@ impl World {
                 }
             }
             Fault::Retarget => self.retarget(),
+            Fault::Shrink => {
+                let seats = self.dice.range(1, 4) as usize;
+                if seats >= 3 || !self.may_miss_one() {
+                    self.seat(seats);
+                }
+            }
+            Fault::Strain => {
+                let strained = self.dice.chance(500);
+                self.strain(peer, strained)?;
+            }
             Fault::FalseAlarm => {
                 let other = self.dice.range(1, self.menu.peers as u64 + 1) as i32;
                 let life = self.peers[&peer].life_number();
@@ -140,6 +154,12 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    fn strain(&mut self, peer: i32, strained: bool) -> Result<(), String> {
+        self.note(format_args!("p{peer} strained: {strained}"));
+        self.peer(peer).strained = strained;
+        self.input(peer, Input::Strained { strained })
     }
 
     /// Every process ends at once.
@@ -218,6 +238,16 @@ impl World {
         self.after(lasts, Event::Join { from, to });
     }
 
+    /// Whether a member's disk was lost and it is not replaced yet. Who alone is to have everything must not lose it
+    /// in that moment: no protocol survives that.
+    fn may_miss_one(&self) -> bool {
+        let leader = self.leader().and_then(|leader| self.peers[&leader].replica.as_ref());
+        leader.is_none_or(|leader| {
+            let mut members = leader.fold().configuration().members.keys();
+            members.any(|id| self.menu.wiped.contains(id))
+        })
+    }
+
     /// A disk is replaced by an empty one: allowed for one voter of three at a time, and for learners.
     fn wipe(&mut self, id: i32) {
         // Only a leader knows who votes.
@@ -233,8 +263,15 @@ impl World {
             there.any(|replica| *replica.fold().configuration() == configuration)
         });
         let settled = told && self.now_us() > self.configured_us + 1_000_000;
+        let shrinking = self.target.1.len() < 3 && self.menu.kinds.contains(&Fault::Shrink);
         let sole = configuration.voters().len() < 3 && !configuration.is_learner(mine);
-        if !self.peers[&id].is_up() || configuration.is_joint() || healing || sole || !settled {
+        if !self.peers[&id].is_up()
+            || configuration.is_joint()
+            || healing
+            || sole
+            || shrinking
+            || !settled
+        {
             return;
         }
         self.note(format_args!("p{id} loses its disk and {mine}"));
@@ -250,10 +287,16 @@ impl World {
 
     /// The ring moves: a new epoch, other peers or another owner.
     fn retarget(&mut self) {
+        self.seat(3);
+    }
+
+    /// A person lets so many peers have seats at most.
+    fn seat(&mut self, seats: usize) {
         let mut peers: Vec<PeerId> = (1..=self.menu.joined).map(PeerId).collect();
         self.dice.shuffle(&mut peers);
-        peers.truncate(3);
-        self.target = (self.target.0 + 1, peers);
+        peers.truncate(seats);
+        let least = if peers.len() < 3 { 1 } else { 3 };
+        self.target = (self.target.0 + 1, peers, least);
         self.note(format_args!("the target is {:?}", self.target.clone()));
         for peer in 1..=self.menu.peers {
             let life = self.peers[&peer].life_number();
@@ -270,7 +313,13 @@ impl World {
         for peer in self.peers.values_mut() {
             (peer.paused_until_us, peer.slow_us, peer.wall_ahead_ms) = (0, 0, 0);
         }
-        self.retarget();
+        for peer in 1..=self.menu.peers {
+            self.strain(peer, false)?;
+        }
+        let may_shrink = self.menu.kinds.contains(&Fault::Shrink) && !self.may_miss_one();
+        let shrunk = may_shrink && self.dice.chance(300);
+        let seats = if shrunk { self.dice.range(1, 3) as usize } else { 3 };
+        self.seat(seats);
         Ok(())
     }
 
@@ -300,8 +349,9 @@ impl World {
         if target.len() >= 3 && target[0] != PeerId(leader) {
             return Err(format!("p{leader} leads, not the owner of {target:?}"));
         }
-        if target.len() == 2 && (voters.len() != 1 || status.learners.len() != 1) {
-            return Err(format!("two peers are {voters:?} and {:?}", status.learners));
+        let few = target.len() < 3;
+        if few && (voters.len() != 1 || status.learners.len() != target.len() - 1) {
+            return Err(format!("{target:?} are {voters:?} and {:?}", status.learners));
         }
         self.clients.is_done()?;
         let whole = (first.fold().index(), first.fold().digest());

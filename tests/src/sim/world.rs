@@ -75,8 +75,8 @@ pub struct World {
     pub(super) menu: Menu,
     pub(super) clients: Clients,
     pub(super) invariants: Invariants,
-    /// The ring: epoch and the shard's target.
-    pub(super) target: (u64, Vec<PeerId>),
+    /// The ring: epoch, the shard's target and the fewest voters allowed.
+    pub(super) target: (u64, Vec<PeerId>, u8),
     pub(super) manifests: BTreeMap<u64, Content>,
     pub(super) next_request: u64,
     pub(super) crashes: u64,
@@ -109,7 +109,7 @@ impl World {
             menu,
             clients,
             invariants: Invariants::default(),
-            target: (1, vec![PeerId(1)]),
+            target: (1, vec![PeerId(1)], 1),
             manifests: BTreeMap::new(),
             next_request: 1,
             crashes: 0,

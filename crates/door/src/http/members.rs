@@ -1,4 +1,4 @@
-//! `/readyz`, `/v1/members`, `/v1/health`, `/v1/mesh/remove`.
+//! `/readyz`, `/v1/members`, `/v1/health`, and what is wished of a peer.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,8 @@ pub struct Ready {
 /// `GET /v1/members`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Members {
+    /// The id of the peer that answers.
+    pub me: i32,
     pub members: Vec<Member>,
 }
 
@@ -84,9 +86,12 @@ pub struct PeerCount {
     pub total: u32,
 }
 
-/// `POST /v1/mesh/remove`: takes a peer out of the roster for good.
+/// `POST /v1/mesh/{leave,drain,undrain,remove}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Remove {
+pub struct WishBody {
     pub peer: i32,
+    /// Accepts that fewer peers than copies will be left.
+    #[serde(default)]
+    pub shrink: bool,
 }

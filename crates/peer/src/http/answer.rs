@@ -63,9 +63,13 @@ pub fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Failure> {
 }
 
 pub async fn no_such_path(uri: Uri) -> Failure {
+    nothing_at(uri.path())
+}
+
+pub fn nothing_at(path: &str) -> Failure {
     Problem::new(
         "SH0308",
-        format!("there is nothing at {}", uri.path()),
+        format!("there is nothing at {path}"),
         "the path is not one of the HTTP API's",
         "GET /v1/health, /v1/members, /v1/streams, /v1/views or /v1/pipelines",
     )

@@ -3,21 +3,20 @@
 use super::answer::{body, ok};
 use super::{Asked, Failure, Json};
 use crate::call::ShardStatus;
+use crate::shape::{self, Wish};
 use crate::survey;
 use axum::body::Bytes;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::http::header;
 use axum::response::IntoResponse;
 use door::http::{
-    Health, KeyPlace, Member, MemberState, Members, PeerCount, Ready, Remove, Ring, RingQuery,
-    RingRow, ShardCount,
+    Health, KeyPlace, Member, MemberState, Members, PeerCount, Ready, Ring, RingQuery, RingRow,
+    ShardCount, WishBody,
 };
-use model::catalogue::{Change, Changed, Enrolled};
+use model::catalogue::{Away, Enrolled};
 use model::hash::{bucket_of, shard_of};
-use model::id::CATALOGUE;
-use model::{Op, PeerId, Problem, ShardId};
-use replica::Answer;
+use model::{PeerId, Problem, ShardId};
 use std::collections::BTreeMap;
 
 pub async fn livez() -> &'static str {
@@ -38,8 +37,12 @@ fn reasons(asked: &Asked) -> Vec<String> {
     if board.stopping() {
         reasons.push("this peer is stopping".to_owned());
     }
-    if !board.catalogue().roster.contains_key(&board.me()) {
+    let catalogue = board.catalogue();
+    if !catalogue.roster.contains_key(&board.me()) {
         reasons.push("this peer is not in the roster yet".to_owned());
+    }
+    if catalogue.away.get(&board.me()) == Some(&Away::Leaving) {
+        reasons.push("this peer is leaving the mesh".to_owned());
     }
     let here = (0..board.shards()).map(ShardId).filter(|shard| board.here(*shard));
     let unled = here.filter(|shard| board.leader(*shard).is_none()).count();
@@ -70,7 +73,7 @@ pub async fn members(State(asked): State<Asked>) -> Result<Json<Members>, Failur
     let survey = survey::of_all(&asked.router).await;
     let catalogue = asked.router.board.catalogue();
     let members = catalogue.roster.values().map(|peer| member(&asked, peer, &survey)).collect();
-    ok(Members { members })
+    ok(Members { me: asked.router.board.me().0, members })
 }
 
 fn member(asked: &Asked, peer: &Enrolled, survey: &BTreeMap<PeerId, Vec<ShardStatus>>) -> Member {
@@ -88,8 +91,11 @@ fn member(asked: &Asked, peer: &Enrolled, survey: &BTreeMap<PeerId, Vec<ShardSta
     if !lacking.is_empty() {
         notes.push(format!("without the code of {}", lacking.join(", ")));
     }
-    if peer.weight == 0 {
-        notes.push("drained".to_owned());
+    match catalogue.away.get(&peer.id) {
+        Some(Away::Drained) => notes.push("drained: it gets no shards".to_owned()),
+        Some(Away::Leaving) => notes.push("leaving: it goes with its last replica".to_owned()),
+        None if peer.weight == 0 => notes.push("its weight is 0: it gets no shards".to_owned()),
+        None => {}
     }
     Member {
         id: peer.id.0,
@@ -226,32 +232,20 @@ pub async fn health(State(asked): State<Asked>) -> Result<Json<Health>, Failure>
     })
 }
 
-pub async fn remove(
+/// `POST /v1/mesh/{leave,drain,undrain,remove}`.
+pub async fn wish(
     State(asked): State<Asked>,
+    Path(verb): Path<String>,
     bytes: Bytes,
 ) -> Result<Json<serde_json::Value>, Failure> {
-    let Remove { peer } = body(&bytes)?;
-    let peer = PeerId(peer);
-    let catalogue = asked.router.board.catalogue();
-    if !catalogue.roster.contains_key(&peer) {
-        let what = format!("there is no peer {}", peer.0);
-        let because = "no peer of this id is in the roster";
-        return Err(Problem::new("SH0305", what, because, "shoal members").into());
-    }
-    if state_of(&asked, peer) != MemberState::Gone {
-        let what = format!("peer {} is alive", peer.0);
-        let because = "only a dead peer is removed";
-        return Err(Problem::new("SH0503", what, because, "stop the peer first").into());
-    }
-    let op = Op::Catalogue(Box::new(Change::Remove { peer }));
-    match asked.router.propose(CATALOGUE, op).await? {
-        Answer::Changed(Changed::Done { index }) => ok(serde_json::json!({ "index": index })),
-        Answer::Changed(Changed::Refused { code, because }) => {
-            let what = format!("peer {} was not removed", peer.0);
-            Err(Problem::new(&code, what, because, "shoal members").into())
-        }
-        other => {
-            Err(crate::problems::internal("an unexpected answer", format!("{other:?}")).into())
-        }
-    }
+    let wish = match verb.as_str() {
+        "leave" => Wish::Leave,
+        "drain" => Wish::Drain,
+        "undrain" => Wish::Undrain,
+        "remove" => Wish::Remove,
+        _ => return Err(super::answer::nothing_at(&format!("/v1/mesh/{verb}"))),
+    };
+    let WishBody { peer, shrink } = body(&bytes)?;
+    let index = shape::wish(&asked.router, wish, PeerId(peer), shrink).await?;
+    ok(serde_json::json!({ "index": index }))
 }

@@ -1,8 +1,9 @@
 //! Belonging to a mesh: read it from the folder, found one, or ask to be let in.
 
-use super::{Belonging, JOIN, REPLICATION, default_name, draw_mesh, empty_catalogue};
+use super::{Belonging, JOIN, REPLICATION, SHARDS, default_name, draw_mesh, empty_catalogue};
 use crate::call::{self, Ask, Calls, Said};
 use crate::options::{Options, Token};
+use crate::peer::End;
 use crate::{keep_catalogue, problems};
 use model::catalogue::Enrolled;
 use model::{Catalogue, PeerId, Problem, id};
@@ -22,6 +23,7 @@ pub(super) async fn belong(
     if let Some(head) = folder.head().cloned() {
         let kept = keep_catalogue::read(folder).filter(|kept| kept.mesh == head.mesh);
         let catalogue = kept.unwrap_or_else(|| empty_catalogue(&head));
+        agrees(options, &head, &catalogue)?;
         return Ok(Belonging { head, catalogue, founding: false });
     }
     let (head, catalogue, founding) = if options.join.is_empty() {
@@ -33,14 +35,15 @@ pub(super) async fn belong(
             peer,
             name,
             secret: token.prologue(),
-            shards: options.shards,
+            shards: options.shards.unwrap_or(SHARDS),
             replication: REPLICATION,
         };
         let catalogue = empty_catalogue(&head);
         (head, catalogue, true)
     } else {
         let (peer, catalogue) = join(options, me, calls, events).await?;
-        let name = options.name.clone().unwrap_or_else(|| default_name(peer));
+        let name = catalogue.roster.get(&peer).map(|known| known.name.clone());
+        let name = name.unwrap_or_else(|| default_name(peer));
         let head = Head {
             mesh: catalogue.mesh,
             recovery: 0,
@@ -55,6 +58,23 @@ pub(super) async fn belong(
     keep_catalogue::write(folder, &catalogue);
     folder.write_head(&head).map_err(|e| problems::folder(folder.path(), &e))?;
     Ok(Belonging { head, catalogue, founding })
+}
+
+/// A folder that holds a mesh goes on, but not under other settings than it was made with.
+fn agrees(options: &Options, head: &Head, catalogue: &Catalogue) -> Result<(), Problem> {
+    let shown = options.folder.display();
+    if let Some(wanted) = options.shards.filter(|shards| *shards != head.shards) {
+        return Err(Problem::new(
+            "SH0203",
+            format!("the data folder {shown} holds a mesh of {} shards", head.shards),
+            format!("{wanted} were asked for, and a mesh keeps its number for ever"),
+            "leave --shards away, or start with another folder: --data DIR",
+        ));
+    }
+    if catalogue.has_removed(head.peer) {
+        return Err(End::Removed.problem().expect("to be removed is one"));
+    }
+    Ok(())
 }
 
 /// Asks each address in turn until one lets this peer in.
@@ -91,11 +111,13 @@ async fn join_through(
     let peer = net.dial(address).await.map_err(|e| problems::dial(address, &e))?;
     let mut me = me.clone();
     me.name = options.name.clone().unwrap_or_default();
-    let ask = Ask::Join(Box::new(me));
+    let (shards, replaces) = (options.shards, options.replaces.clone());
+    let ask = Ask::Join { enrolled: Box::new(me), shards, replaces };
     let asked = calls.ask(&peer, Lane::Request, ask);
     let said = with_events(asked, calls, events).await;
     let because = match said {
         Ok(Said::Joined { peer, catalogue }) => return Ok((peer, *catalogue)),
+        Ok(Said::Refused(problem)) => return Err(*problem),
         Ok(Said::No(why)) => why,
         Ok(_) => "its answer makes no sense".into(),
         Err(error) => error.to_string(),

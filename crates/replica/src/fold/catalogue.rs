@@ -1,17 +1,17 @@
 //! What a change of the catalogue means when it is applied.
 //!
 //! Invariants: K1 ids are handed out once; K2 the epoch is the index of the last change that moves the ring; K3
-//! what was true already changes nothing and is answered as before; K8 the founder is enrolled first: it has lived
-//! under the first id since before there was a log.
+//! what was true already changes nothing and is answered as before.
 
 mod register;
+mod roster;
 mod streams;
 #[cfg(test)]
 mod tests;
 
-use model::catalogue::{Catalogue, Change, Changed, Enrolled};
+use model::MeshId;
+use model::catalogue::{Catalogue, Change, Changed};
 use model::id::FOUNDER;
-use model::{Epoch, MeshId, PeerId};
 use std::sync::Arc;
 
 /// The format version that a mesh founded by this build writes.
@@ -28,8 +28,8 @@ pub fn change(current: &mut Option<Arc<Catalogue>>, index: u64, change: Change) 
             _ => refused("SH0104", "the mesh is not founded"),
         };
     };
-    if let Change::Join(enrolled) = &change
-        && is_too_early(shared, enrolled)
+    if let Change::Join { enrolled, .. } = &change
+        && roster::is_too_early(shared, enrolled)
     {
         return refused(
             "SH0505",
@@ -45,8 +45,11 @@ pub fn change(current: &mut Option<Arc<Catalogue>>, index: u64, change: Change) 
             }
             refused("SH0104", "the mesh is founded with other settings")
         }
-        Change::Join(enrolled) => join(catalogue, index, enrolled),
-        Change::Remove { peer } => remove(catalogue, index, peer),
+        Change::Join { enrolled, replaces } => roster::join(catalogue, index, enrolled, replaces),
+        Change::Remove { peer, incarnation, shrink } => {
+            roster::remove(catalogue, index, peer, incarnation, shrink)
+        }
+        Change::Drain { peer, away, shrink } => roster::drain(catalogue, index, peer, away, shrink),
         Change::CreateStream { id, name, partitions, settings } => {
             streams::create(catalogue, index, streams::New { id, name, partitions, settings })
         }
@@ -56,7 +59,6 @@ pub fn change(current: &mut Option<Arc<Catalogue>>, index: u64, change: Change) 
         Change::Grow { stream, partitions } => streams::grow(catalogue, index, stream, partitions),
         Change::DeleteStream { stream } => streams::delete(catalogue, index, stream),
         Change::Register(registration) => register::register(catalogue, index, registration),
-        Change::Weigh { peer, weight } => weigh(catalogue, index, peer, weight),
     }
 }
 
@@ -72,65 +74,6 @@ fn founded(index: u64, mesh: MeshId, shards: u16, replication: u8) -> Catalogue 
     }
 }
 
-/// K8: nobody is enrolled before the founder, or its id would be another's.
-fn is_too_early(catalogue: &Catalogue, enrolled: &Enrolled) -> bool {
-    catalogue.next_peer == FOUNDER.0 && enrolled.id != FOUNDER
-}
-
 fn refused(code: &str, because: impl Into<String>) -> Changed {
     Changed::Refused { code: code.into(), because: because.into() }
-}
-
-fn join(catalogue: &mut Catalogue, index: u64, mut enrolled: Enrolled) -> Changed {
-    let known = catalogue.roster.values_mut().find(|peer| peer.key == enrolled.key);
-    let peer = match known {
-        Some(known) if known.incarnation > enrolled.incarnation => known.id,
-        Some(known) => {
-            let moved = known.zone != enrolled.zone;
-            (enrolled.id, enrolled.weight) = (known.id, known.weight);
-            if *known != enrolled {
-                *known = enrolled;
-                catalogue.index = index;
-            }
-            let id = known.id;
-            if moved {
-                catalogue.epoch = Epoch(index);
-            }
-            id
-        }
-        None => {
-            let id = PeerId(catalogue.next_peer);
-            catalogue.next_peer += 1;
-            enrolled.id = id;
-            catalogue.roster.insert(id, enrolled);
-            (catalogue.index, catalogue.epoch) = (index, Epoch(index));
-            id
-        }
-    };
-    register::activate(catalogue, index);
-    Changed::Joined { peer, index: catalogue.index }
-}
-
-fn remove(catalogue: &mut Catalogue, index: u64, peer: PeerId) -> Changed {
-    if !catalogue.roster.contains_key(&peer) {
-        return refused("SH0305", format!("{peer} is not in the roster"));
-    }
-    if catalogue.roster.len() == 1 {
-        return refused("SH0305", format!("{peer} is the last of the roster"));
-    }
-    catalogue.roster.remove(&peer);
-    (catalogue.index, catalogue.epoch) = (index, Epoch(index));
-    register::activate(catalogue, index);
-    Changed::Done { index }
-}
-
-fn weigh(catalogue: &mut Catalogue, index: u64, peer: PeerId, weight: u32) -> Changed {
-    let Some(known) = catalogue.roster.get_mut(&peer) else {
-        return refused("SH0305", format!("{peer} is not in the roster"));
-    };
-    if known.weight != weight {
-        known.weight = weight;
-        (catalogue.index, catalogue.epoch) = (index, Epoch(index));
-    }
-    Changed::Done { index: catalogue.index }
 }

@@ -237,7 +237,8 @@ fn operations_of_another_shard_are_refused() {
     let home = model::hash::shard_of(TASK.stage.0, TASK.bucket, 64).0;
     let mut log = Log::of_shard((home + 1) % 64, 64);
     assert_eq!(log.op(Op::Commit(Box::new(commit(0, 0, 5)))), Err(Refusal::WrongShard));
-    let change = model::catalogue::Change::Remove { peer: PeerId(1) };
+    let change =
+        model::catalogue::Change::Remove { peer: PeerId(1), incarnation: 1, shrink: false };
     let mut log = Log::of_shard(1, 64);
     assert_eq!(log.op(Op::Catalogue(Box::new(change))), Err(Refusal::WrongShard));
 }

@@ -60,7 +60,7 @@ impl Replica {
         if self.clock.skewed && against >= quorum {
             self.clock.contradicted += 1;
             if self.clock.contradicted.is_multiple_of(SKEW_TICKS) {
-                self.hand_over();
+                self.hand_over(now);
             }
         } else {
             self.clock.contradicted = 0;

@@ -26,13 +26,15 @@ struct Contact {
     heard_us: u64,
     /// Its wall clock minus ours when it was heard, ms.
     ahead_ms: i64,
+    /// It was strained then.
+    strained: bool,
     /// Its connection broke after it was heard.
     lost: bool,
 }
 
 impl Contacts {
-    fn hear(&mut self, now: Now, from: (ReplicaId, PeerId), wall_ms: u64) {
-        let (id, peer) = from;
+    fn hear(&mut self, now: Now, peer: PeerId, packet: &Packet) {
+        let (id, strained, wall_ms) = (packet.from, packet.strained, packet.wall_ms);
         if !self.others.contains_key(&id) && self.others.len() >= STRANGERS_MAX {
             let oldest = self.others.iter().min_by_key(|(_, contact)| contact.heard_us);
             if let Some(oldest) = oldest.map(|(id, _)| *id) {
@@ -40,7 +42,7 @@ impl Contacts {
             }
         }
         let ahead_ms = wall_ms.wrapping_sub(now.wall_ms) as i64;
-        let contact = Contact { peer, heard_us: now.mono_us, ahead_ms, lost: false };
+        let contact = Contact { peer, heard_us: now.mono_us, ahead_ms, strained, lost: false };
         self.others.insert(id, contact);
     }
 
@@ -68,6 +70,12 @@ impl Contacts {
         self.others.get(&id).is_some_and(|contact| {
             !contact.lost && now.mono_us.saturating_sub(contact.heard_us) < LIVE_US
         })
+    }
+
+    /// Live, and able to lead without strain.
+    pub fn is_calm(&self, id: ReplicaId, now: Now) -> bool {
+        let calm = self.others.get(&id).is_some_and(|contact| !contact.strained);
+        calm && self.is_live(id, now)
     }
 
     /// How far ahead of ours a live replica's clock is, ms.
@@ -100,7 +108,7 @@ impl Replica {
         if packet.from != from.0 || packet.from == self.id {
             return Err(Error::Sender { said: packet.from, from: from.0 });
         }
-        self.contacts.hear(now, from, packet.wall_ms);
+        self.contacts.hear(now, from.1, &packet);
         if self.fold.configuration().has_removed(packet.from) {
             if self.may_part() {
                 self.say(now, packet.from, Body::Gone, actions);
@@ -163,7 +171,8 @@ impl Replica {
     }
 
     fn packet(&self, now: Now, to: ReplicaId, body: Body) -> Bytes {
-        wire::encode(&Packet { from: self.id, to, fresh: false, wall_ms: now.wall_ms, body })
+        let (from, strained, wall_ms) = (self.id, self.strained, now.wall_ms);
+        wire::encode(&Packet { from, to, fresh: false, strained, wall_ms, body })
     }
 
     /// Without a leader for long, asks the others whether it is still one of them: a replica that was away when

@@ -21,6 +21,8 @@ pub struct Election {
     place: u64,
     /// Ticks for which this replica campaigns last.
     shy_ticks: u64,
+    /// Ticks for which its peer was strained.
+    strained_ticks: u64,
 }
 
 impl Election {
@@ -34,6 +36,7 @@ impl Election {
             campaigns: 0,
             place: 0,
             shy_ticks: 0,
+            strained_ticks: 0,
         }
     }
 
@@ -97,6 +100,7 @@ impl Replica {
 
     pub(super) fn tick_election(&mut self, now: Now) {
         self.election.shy_ticks = self.election.shy_ticks.saturating_sub(1);
+        self.tick_strain(now);
         if !self.must_not_campaign() {
             let raft = &self.raw.raft;
             let silent = raft.election_elapsed + 1 >= raft.randomized_election_timeout();
@@ -123,7 +127,8 @@ impl Replica {
         let place = self.place_in_line();
         self.election.place = place;
         self.election.campaigns = 0;
-        self.election.campaign_us = Some(now.mono_us + place * PLACE_WAIT_US);
+        let last = if self.strained { STRAINED_WAIT_US } else { 0 };
+        self.election.campaign_us = Some(now.mono_us + place * PLACE_WAIT_US + last);
         self.dice();
         self.campaign_if_due(now);
     }
@@ -152,12 +157,35 @@ impl Replica {
         self.campaign();
     }
 
-    /// Hands the lead to the best voter there is; where none is able, it stays.
-    pub(super) fn hand_over(&mut self) {
+    pub(super) fn on_strained(&mut self, now: Now, strained: bool) {
+        let worse = strained && !self.strained;
+        self.strained = strained;
+        if worse {
+            self.hand_over(now);
+        }
+    }
+
+    /// A strained peer campaigns last, and goes on to look for a calm voter that leads in its place.
+    fn tick_strain(&mut self, now: Now) {
+        if !self.strained {
+            return;
+        }
+        self.election.shy_ticks = SHY_FOR_TICKS;
+        self.election.strained_ticks += 1;
+        let free = self.raw.raft.lead_transferee.is_none();
+        if free && self.election.strained_ticks.is_multiple_of(HAND_OVER_TICKS) {
+            self.hand_over(now);
+        }
+    }
+
+    /// Hands the lead to the best calm voter there is; where none is, it stays.
+    pub(super) fn hand_over(&mut self, now: Now) {
         if !self.is_elected() {
             return;
         }
-        if let Some(successor) = self.walk.successor(self.id, self.fold.configuration()) {
+        let calm = |id| self.contacts.is_calm(id, now);
+        let successor = self.walk.successor(self.id, self.fold.configuration(), calm);
+        if let Some(successor) = successor {
             self.election.shy_ticks = SHY_FOR_TICKS;
             self.raw.transfer_leader(successor.0);
             self.dice();

@@ -2,7 +2,8 @@
 //!
 //! Invariants: P1 one step at a time, a joint state is left before anything else; P2 a replica becomes a voter only
 //! when it is caught up; P3 a leader never leaves by its own hand, it transfers first; P4 voters never fall below
-//! the mesh's replication or what was reached; P5 two peers are one voter and one learner.
+//! the mesh's replication or what was reached, unless a person allowed it; P5 two peers are one voter and one
+//! learner; P6 a peer that does not answer holds up no step that can do without it.
 
 use crate::configuration::{Configuration, Step};
 use model::{PeerId, ReplicaId};
@@ -15,8 +16,12 @@ pub struct View<'a> {
     pub replication: usize,
     /// Owner first.
     pub target: &'a [PeerId],
+    /// The fewest voters that a person has allowed.
+    pub least: usize,
     /// Live, and at the end of the log or nearly so; the leader itself is.
     pub caught_up: &'a BTreeSet<ReplicaId>,
+    /// Heard of, or so new that they may yet be: worth waiting for.
+    pub awaited: &'a BTreeSet<ReplicaId>,
     /// Replicas that have lost or doubt their log.
     pub lost: &'a BTreeSet<ReplicaId>,
 }
@@ -54,7 +59,8 @@ impl View<'_> {
     fn enter(&self) -> Option<Plan> {
         let current = self.configuration.voters();
         let wanted = self.wanted(&current)?;
-        if wanted == current || !wanted.difference(&current).all(|id| self.caught_up.contains(id)) {
+        let able = wanted.iter().filter(|id| self.caught_up.contains(id)).count();
+        if wanted == current || able * 2 <= wanted.len() {
             return None;
         }
         if !wanted.contains(&self.me) {
@@ -63,35 +69,43 @@ impl View<'_> {
                 return Some(Plan::Transfer(successor));
             }
         }
-        Some(Plan::Propose(Step::Enter { voters: wanted }))
+        let stays = |id: &&ReplicaId| {
+            let peer = self.configuration.members.get(id).map(|member| member.peer);
+            self.is_good(**id) && peer.is_some_and(|peer| self.target.contains(&peer))
+        };
+        let learners = current.difference(&wanted).filter(stays).copied().collect();
+        let least = u8::try_from(self.least).unwrap_or(u8::MAX);
+        Some(Plan::Propose(Step::Enter { voters: wanted, learners, least }))
     }
 
-    /// The voters to have; `None` while a replica for one of them is missing.
+    /// The voters to have; `None` while one that is on its way is waited for.
     fn wanted(&self, current: &BTreeSet<ReplicaId>) -> Option<BTreeSet<ReplicaId>> {
-        let floor = current.len().min(self.replication);
+        let floor = current.len().min(self.replication).min(self.least);
         let count = if self.target.len() >= 3 { self.target.len() } else { 1 }.max(floor);
         let mut wanted = BTreeSet::new();
         if self.target.len() < 3 {
-            // The voter that has the data stays the voter.
+            // The voter that has the data stays the voter: this leader before all others.
             let on_target = |id: &&ReplicaId| {
                 let peer = self.configuration.members.get(id).map(|member| member.peer);
                 self.is_good(**id) && peer.is_some_and(|peer| self.target.contains(&peer))
             };
-            wanted.extend(current.iter().filter(on_target).take(count));
+            let mut staying: Vec<ReplicaId> = current.iter().filter(on_target).copied().collect();
+            staying.sort_by_key(|id| (*id != self.me, !self.caught_up.contains(id), *id));
+            wanted.extend(staying.into_iter().take(count));
         }
         for peer in self.target {
-            if wanted.len() < count {
-                wanted.insert(self.good_on(*peer)?);
-            }
-        }
-        let (good, bad): (Vec<ReplicaId>, Vec<ReplicaId>) =
-            current.iter().partition(|id| self.is_good(**id));
-        for id in good.into_iter().chain(bad) {
-            if wanted.len() < count {
+            let id = self.good_on(*peer)?;
+            let ready = current.contains(&id) || self.caught_up.contains(&id);
+            if wanted.len() < count && ready {
                 wanted.insert(id);
+            } else if wanted.len() < count && self.awaited.contains(&id) {
+                return None;
             }
         }
-        Some(wanted)
+        let mut others: Vec<ReplicaId> = current.difference(&wanted).copied().collect();
+        others.sort_by_key(|id| (!self.is_good(*id), !self.caught_up.contains(id), *id));
+        wanted.extend(others.into_iter().take(count - wanted.len()));
+        (wanted.len() == count).then_some(wanted)
     }
 
     /// The replica of a peer that can be relied on.
@@ -141,7 +155,10 @@ mod tests {
         configuration: Configuration,
         me: u64,
         target: Vec<i32>,
+        least: usize,
         behind: Vec<u64>,
+        /// Behind, and not heard of.
+        dead: Vec<u64>,
         lost: Vec<u64>,
     }
 
@@ -149,14 +166,17 @@ mod tests {
         fn plan(&self) -> Option<Plan> {
             let ids = |ids: &[u64]| ids.iter().map(|id| ReplicaId(*id)).collect::<BTreeSet<_>>();
             let target: Vec<PeerId> = self.target.iter().map(|peer| PeerId(*peer)).collect();
-            let behind = ids(&self.behind);
-            let members = self.configuration.members.keys();
-            let caught_up = members.copied().filter(|id| !behind.contains(id)).collect();
+            let (behind, dead) = (ids(&self.behind), ids(&self.dead));
+            let members = || self.configuration.members.keys().copied();
+            let awaited = members().filter(|id| !dead.contains(id)).collect::<BTreeSet<_>>();
+            let caught_up = awaited.iter().copied().filter(|id| !behind.contains(id)).collect();
             let view = View {
                 configuration: &self.configuration,
                 me: ReplicaId(self.me),
                 replication: 3,
                 target: &target,
+                least: self.least,
+                awaited: &awaited,
                 caught_up: &caught_up,
                 lost: &ids(&self.lost),
             };
@@ -176,7 +196,12 @@ mod tests {
                     Plan::Propose(step) => {
                         story.push(match &step {
                             Step::Learner { peer } => format!("learner {peer}"),
-                            Step::Enter { voters } => format!("enter {voters:?}"),
+                            Step::Enter { voters, learners, .. } if learners.is_empty() => {
+                                format!("enter {voters:?}")
+                            }
+                            Step::Enter { voters, learners, .. } => {
+                                format!("enter {voters:?} keeping {learners:?}")
+                            }
                             Step::Leave => "leave".into(),
                             Step::Remove { replica } => format!("remove {replica}"),
                         });
@@ -191,7 +216,15 @@ mod tests {
 
     fn walk(target: &[i32]) -> Walk {
         let configuration = Configuration::genesis();
-        Walk { configuration, me: 1, target: target.to_vec(), behind: vec![], lost: vec![] }
+        Walk {
+            configuration,
+            me: 1,
+            target: target.to_vec(),
+            least: 3,
+            behind: vec![],
+            dead: vec![],
+            lost: vec![],
+        }
     }
 
     fn three() -> Walk {
@@ -268,6 +301,36 @@ mod tests {
         assert_eq!(it.walk(), "");
         it.target = vec![4, 2];
         assert_eq!(it.walk(), "learner p4, enter {r1, r2, r4}, leave");
+    }
+
+    #[test]
+    fn a_persons_word_shrinks_a_group_to_one_voter_that_has_everything_and_a_learner() {
+        let mut it = three();
+        (it.target, it.least, it.me, it.dead) = (vec![1, 2], 1, 2, vec![3]);
+        assert_eq!(it.walk(), "enter {r2} keeping {r1}, leave");
+        it.target = vec![1];
+        it.behind = vec![1];
+        assert_eq!(it.walk(), "", "the peer that is to have it all is behind");
+        it.behind = vec![];
+        assert_eq!(it.walk(), "enter {r1}, lead r1, leave");
+        (it.target, it.least, it.dead) = (vec![1, 4, 5], 3, vec![]);
+        assert_eq!(it.walk(), "learner p4, learner p5, enter {r1, r4, r5}, leave");
+    }
+
+    #[test]
+    fn a_voter_that_is_behind_does_not_become_the_only_one() {
+        let mut it = three();
+        (it.target, it.least, it.me, it.behind) = (vec![2], 1, 1, vec![2]);
+        assert_eq!(it.walk(), "");
+    }
+
+    #[test]
+    fn a_peer_that_does_not_answer_holds_up_no_other_step() {
+        let mut it = three();
+        (it.target, it.dead) = (vec![4, 5, 1], vec![4]);
+        assert_eq!(it.walk(), "learner p4, learner p5, enter {r1, r2, r5}, leave");
+        it.dead = vec![];
+        assert_eq!(it.walk(), "enter {r1, r4, r5}, leave");
     }
 
     #[test]

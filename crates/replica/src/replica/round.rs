@@ -236,7 +236,8 @@ impl Replica {
                 && self.fold.configuration().is_learner(to)
                 && progress.is_some_and(|progress| progress.matched == 0);
             let body = Body::Consensus(Box::new(m));
-            let packet = Packet { from: self.id, to, fresh, wall_ms: now.wall_ms, body };
+            let (from, strained, wall_ms) = (self.id, self.strained, now.wall_ms);
+            let packet = Packet { from, to, fresh, strained, wall_ms, body };
             actions.push(Action::Send { to: peer, to_replica: to, message: wire::encode(&packet) });
         }
     }

@@ -8,7 +8,7 @@ use crate::limits::*;
 use model::{Epoch, PeerId, ReplicaId};
 use raft::ProgressState;
 use raft::eraftpb::{ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The target and what stands between it and the configuration.
 #[derive(Default)]
@@ -17,6 +17,7 @@ pub struct Walk {
     target: Vec<PeerId>,
     /// The peers that can do this shard's work; nobody named means all.
     able: BTreeSet<PeerId>,
+    least: u8,
     /// Replicas whose peers say that they lost their log.
     lost: BTreeSet<ReplicaId>,
     /// Something happened that may allow the next step.
@@ -27,18 +28,31 @@ pub struct Walk {
     caught_up: BTreeSet<ReplicaId>,
     /// What was committed at the last tick: who has it is caught up.
     committed: u64,
+    /// When this leader first saw each learner (µs).
+    learners: BTreeMap<ReplicaId, u64>,
+    /// The next step is a new learner, and whether it may be taken.
+    wants: bool,
+    granted: bool,
 }
 
 impl Walk {
     /// The ring's target changed; an older one than is known is no news.
-    pub fn aim(&mut self, epoch: Epoch, peers: Vec<PeerId>) {
+    pub fn aim(&mut self, epoch: Epoch, peers: Vec<PeerId>, least: u8) {
         if epoch < self.epoch {
             return;
         }
         if self.target != peers {
             self.steady = 0;
         }
-        (self.epoch, self.target, self.due) = (epoch, peers, true);
+        (self.epoch, self.target, self.least, self.due) = (epoch, peers, least, true);
+    }
+
+    /// One more replica may begin to move.
+    pub fn may_move(&mut self) {
+        (self.granted, self.due) = (true, true);
+    }
+    pub fn wants_move(&self) -> bool {
+        self.wants
     }
 
     /// Other peers can do the shard's work.
@@ -77,6 +91,8 @@ impl Walk {
     }
     pub fn depose(&mut self) {
         self.caught_up.clear();
+        self.learners.clear();
+        (self.wants, self.granted) = (false, false);
         self.steady = 0;
     }
     pub fn crown(&mut self, committed: u64) {
@@ -93,12 +109,17 @@ impl Walk {
         (!peer.is_some_and(|peer| self.is_able(peer)), place.unwrap_or(usize::MAX), id)
     }
 
-    /// The voter that should lead next, if there is one that is caught up.
-    pub fn successor(&self, me: ReplicaId, configuration: &Configuration) -> Option<ReplicaId> {
+    /// The voter that should lead next, if there is one that is caught up and calm.
+    pub fn successor(
+        &self,
+        me: ReplicaId,
+        configuration: &Configuration,
+        calm: impl Fn(ReplicaId) -> bool,
+    ) -> Option<ReplicaId> {
         let place = |id: &ReplicaId| self.place(*id, configuration);
         let voters = configuration.voters();
         let ready = voters.into_iter().filter(|id| *id != me && self.caught_up.contains(id));
-        ready.filter(|id| !self.lost.contains(id)).min_by_key(place)
+        ready.filter(|id| !self.lost.contains(id) && calm(*id)).min_by_key(place)
     }
 }
 
@@ -110,8 +131,9 @@ impl Replica {
         self.walk.caught_up = self.caught_up(now);
         self.walk.committed = self.raw.raft.raft_log.committed;
         self.walk.due = true;
+        self.see_learners(now);
         self.shorten(now);
-        self.favour_owner();
+        self.favour_owner(now);
     }
 
     /// Live replicas that have what was committed a tick ago, and this one.
@@ -128,14 +150,41 @@ impl Replica {
         self.fold.members().keys().filter(is_caught_up).copied().collect()
     }
 
+    fn see_learners(&mut self, now: Now) {
+        let configuration = self.fold.configuration();
+        let known = &mut self.walk.learners;
+        known.retain(|id, _| configuration.is_learner(*id));
+        for id in configuration.members.keys().filter(|id| configuration.is_learner(**id)) {
+            known.entry(*id).or_insert(now.mono_us);
+        }
+    }
+
+    /// Learners that are heard of, or so new that they may yet be.
+    fn awaited(&self, now: Now) -> BTreeSet<ReplicaId> {
+        let new = |since: u64| now.mono_us.saturating_sub(since) < LEARNER_PATIENCE_US;
+        let known = self.walk.learners.iter();
+        let awaited = known.filter(|(id, since)| new(**since) || self.contacts.is_live(**id, now));
+        awaited.map(|(id, _)| *id).collect()
+    }
+
+    /// A learner is on its way, or voters change.
+    pub(super) fn moves_on(&self, now: Now) -> bool {
+        if self.walk.learners.is_empty() {
+            return self.fold.configuration().is_joint();
+        }
+        let behind = |id: &ReplicaId| !self.walk.caught_up.contains(id);
+        self.awaited(now).iter().any(behind)
+    }
+
     /// Gives the lead to the ring's owner after a while of health; soon to whoever can do the shard's work, if this
     /// peer cannot: its tasks stand still.
-    fn favour_owner(&mut self) {
+    fn favour_owner(&mut self, now: Now) {
         let configuration = self.fold.configuration();
         let free = !configuration.is_joint()
             && self.is_leading()
             && self.raw.raft.lead_transferee.is_none();
-        let next = self.walk.successor(self.id, configuration).filter(|_| free);
+        let calm = |id| self.contacts.is_calm(id, now);
+        let next = self.walk.successor(self.id, configuration, calm).filter(|_| free);
         let peer = next.and_then(|id| configuration.members.get(&id)).map(|member| member.peer);
         let (Some(next), Some(peer)) = (next, peer) else {
             self.walk.steady = 0;
@@ -172,16 +221,24 @@ impl Replica {
         }
         self.walk.lost.retain(|id| configuration.members.contains_key(id) && *id != self.id);
         self.walk.caught_up = self.caught_up(now);
+        self.see_learners(now);
+        let awaited = self.awaited(now);
         let configuration = self.fold.configuration();
         let view = View {
             configuration,
             me: self.id,
             replication: usize::from(self.fold.replication()),
             target: &self.walk.target,
+            least: usize::from(self.walk.least),
+            awaited: &awaited,
             caught_up: &self.walk.caught_up,
             lost: &self.walk.lost,
         };
-        match view.plan() {
+        let plan = view.plan();
+        let begins = matches!(plan, Some(Plan::Propose(Step::Learner { .. })));
+        self.walk.wants = begins && !std::mem::take(&mut self.walk.granted);
+        match plan {
+            Some(_) if self.walk.wants => {}
             None => {}
             Some(Plan::Transfer(to)) => {
                 self.raw.transfer_leader(to.0);
@@ -223,14 +280,17 @@ mod tests {
             assert!(configuration.apply(&Change { epoch: Epoch(1), step }, 3).is_some());
         }
         let voters = [1, 2, 3].map(ReplicaId).into();
-        let enter = Change { epoch: Epoch(1), step: Step::Enter { voters } };
+        let enter = Change {
+            epoch: Epoch(1),
+            step: Step::Enter { voters, learners: BTreeSet::new(), least: 3 },
+        };
         assert!(configuration.apply(&enter, 3).is_some());
         let leave = Change { epoch: Epoch(1), step: Step::Leave };
         assert!(configuration.apply(&leave, 3).is_some());
         let mut walk = Walk::default();
-        walk.aim(Epoch(1), [2, 1, 3].map(PeerId).to_vec());
+        walk.aim(Epoch(1), [2, 1, 3].map(PeerId).to_vec(), 3);
         walk.caught_up = [1, 2, 3].map(ReplicaId).into();
-        let next = |walk: &Walk, me| walk.successor(ReplicaId(me), &configuration);
+        let next = |walk: &Walk, me| walk.successor(ReplicaId(me), &configuration, |_| true);
         assert_eq!((walk.owner(), next(&walk, 1)), (Some(PeerId(2)), Some(ReplicaId(2))));
         walk.enable([PeerId(3)].into());
         assert_eq!((walk.owner(), next(&walk, 1)), (Some(PeerId(3)), Some(ReplicaId(3))));

@@ -8,7 +8,7 @@ use model::log::EntryKind;
 fn packet(message: Message) -> Packet {
     let (from, to) = (ReplicaId(message.from), ReplicaId(message.to));
     let body = Body::Consensus(Box::new(message));
-    Packet { from, to, fresh: true, wall_ms: 1_700_000_000_000, body }
+    Packet { from, to, fresh: true, strained: true, wall_ms: 1_700_000_000_000, body }
 }
 
 fn append() -> Message {
@@ -39,8 +39,8 @@ fn every() -> Vec<Packet> {
     let mut answer = Message { from: 2, to: 1, term: 5, reject: true, ..Message::default() };
     answer.set_msg_type(MessageType::MsgAppendResponse);
     (answer.reject_hint, answer.log_term) = (3, 2);
-    let plain =
-        |body| Packet { from: ReplicaId(3), to: ReplicaId(1), fresh: false, wall_ms: 5, body };
+    let (from, to) = (ReplicaId(3), ReplicaId(1));
+    let plain = |body| Packet { from, to, fresh: false, strained: false, wall_ms: 5, body };
     let mut all = vec![packet(append()), packet(snapshot()), packet(answer)];
     all.extend([Body::Gone, Body::Knock, Body::Fetching { index: 6 }].map(plain));
     all

@@ -144,6 +144,18 @@ impl Files {
         write_private(&path, &settings.to_string()).map_err(|error| failed("write", &path, &error))
     }
 
+    /// The mesh's token, as a peer's settings have it.
+    pub(super) fn token(&self, peer: usize) -> Result<String, Problem> {
+        let path = self.settings(peer);
+        let text = fs::read_to_string(&path).map_err(|error| failed("read", &path, &error))?;
+        let settings: toml::Table = text.parse().unwrap_or_default();
+        let token = settings.get("mesh").and_then(|mesh| mesh.get("token")?.as_str());
+        token.map(str::to_owned).ok_or_else(|| {
+            let error = io::Error::new(io::ErrorKind::InvalidData, "it has no [mesh] token");
+            failed("read", &path, &error)
+        })
+    }
+
     pub(super) fn log_tail(&self, peer: usize, lines: usize) -> String {
         let text = tail(&self.log(peer)).unwrap_or_default();
         let all: Vec<&str> = text.lines().collect();

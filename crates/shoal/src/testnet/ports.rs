@@ -27,7 +27,7 @@ impl Ports {
     /// Peer `number` (from 1) with its addresses, without a process.
     pub(super) fn peer(self, number: usize) -> Peer {
         let [kafka, http, mesh, _] = self.of(number).map(|port| format!("127.0.0.1:{port}"));
-        Peer { name: format!("p{number}"), pid: 0, kafka, http, mesh }
+        Peer { name: format!("p{number}"), pid: 0, kafka, http, mesh, out: false }
     }
 
     fn of(self, number: usize) -> [u16; 4] {
@@ -48,6 +48,21 @@ pub(super) fn free(peers: usize, shift: u16) -> Result<Ports, Problem> {
             "SH0201",
             format!("there are no free ports for {peers} peers"),
             format!("tried from {KAFKA}, {HTTP} and {MESH} on, up to {SHIFT_MAX} further"),
+            "shoal testnet down in the folders of other testnets",
+        )
+    })
+}
+
+/// The first free ports for one more peer of a testnet, from its own shift on.
+pub(super) fn free_one(number: usize, first: &Peer) -> Result<Ports, Problem> {
+    let port = first.kafka.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+    let shift = port.unwrap_or(KAFKA).saturating_sub(KAFKA);
+    let mut tries = (shift..=SHIFT_MAX).step_by(STEP.into()).map(|shift| Ports { shift });
+    tries.find(|ports| ports.of(number).into_iter().all(is_free)).ok_or_else(|| {
+        Problem::new(
+            "SH0201",
+            format!("there are no free ports for peer {number}"),
+            format!("tried from {shift} further than the usual ones on, up to {SHIFT_MAX} further"),
             "shoal testnet down in the folders of other testnets",
         )
     })

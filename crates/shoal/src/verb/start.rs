@@ -57,9 +57,12 @@ pub(crate) struct Args {
     /// Port for other peers; the next one is taken too [default: 7946; 0 takes any].
     #[arg(long, value_name = "PORT")]
     mesh_port: Option<u16>,
-    /// The new mesh's number of shards, for ever; a power of two [default: 64].
-    #[arg(long, requires = "new")]
+    /// A new mesh's number of shards, for ever; a power of two [default: 64].
+    #[arg(long)]
     shards: Option<u16>,
+    /// Name or id of a dead peer whose place this one takes when it joins.
+    #[arg(long, value_name = "PEER", conflicts_with = "new")]
+    replace: Option<String>,
     /// What fails together with this peer: a room, a rack.
     #[arg(long)]
     zone: Option<String>,
@@ -110,18 +113,20 @@ async fn until_stopped(options: peer::Options) -> Result<(), Problem> {
     if new {
         eprintln!("{}", invitation(&running, token_given));
     }
-    let failed = match until_ready(&mut running, &mut stops).await {
+    let ended = match until_ready(&mut running, &mut stops).await {
         Ready::Stopped => None,
-        Ready::Failed(why) => Some(why),
+        Ready::Ended(end) => Some(end),
         Ready::Yes => tokio::select! {
             () = stops.next() => None,
-            why = running.failed() => Some(why),
+            end = running.ended() => Some(end),
         },
     };
-    if let Some(why) = failed {
-        return Err(peer::fatal(&why));
+    match &ended {
+        None => eprintln!("stopping; a second signal ends it at once"),
+        Some(peer::End::Left) => eprintln!("this peer has left the mesh; its folder can go"),
+        // What it holds counts no more, or cannot be trusted: there is nothing to put in order.
+        Some(end) => return end.problem().map_or(Ok(()), Err),
     }
-    eprintln!("stopping; a second signal ends it at once");
     tokio::select! {
         () = running.stop() => {}
         () = stops.next() => eprintln!("stopped at once"),
@@ -134,7 +139,7 @@ async fn until_stopped(options: peer::Options) -> Result<(), Problem> {
 enum Ready {
     Yes,
     Stopped,
-    Failed(String),
+    Ended(peer::End),
 }
 
 /// Says once that the peer is ready, and before that, once, that it takes long.
@@ -146,8 +151,8 @@ async fn until_ready(running: &mut peer::Running, stops: &mut Stops) -> Ready {
             () = stops.next() => return Ready::Stopped,
             ready = tokio::time::timeout(GLANCE, running.ready()) => ready.is_ok(),
         };
-        if let Ok(why) = tokio::time::timeout(Duration::ZERO, running.failed()).await {
-            return Ready::Failed(why);
+        if let Ok(end) = tokio::time::timeout(Duration::ZERO, running.ended()).await {
+            return Ready::Ended(end);
         }
         let at = running.addresses();
         if ready {
@@ -264,8 +269,11 @@ fn file(named: Option<&Path>) -> Result<Option<(PathBuf, String)>, Problem> {
 
 fn options(args: &Args, settings: &Settings, pipelines: Mesh) -> Result<peer::Options, Problem> {
     let text = |key: &str| settings.text(key).filter(|text| !text.is_empty()).map(str::to_owned);
-    let shards: u16 = settings.value("mesh.shards", peer::SHARDS)?;
-    if !shards.is_power_of_two() {
+    let shards = match settings.text("mesh.shards") {
+        Some(_) => Some(settings.value("mesh.shards", peer::SHARDS)?),
+        None => None,
+    };
+    if let Some(shards) = shards.filter(|shards| !shards.is_power_of_two()) {
         return Err(Problem::new(
             "SH0001",
             format!("a mesh cannot have {shards} shards"),
@@ -305,6 +313,7 @@ fn options(args: &Args, settings: &Settings, pipelines: Mesh) -> Result<peer::Op
         http_port: settings.value("http.port", 8080)?,
         mesh_port: settings.value("mesh.port", 7946)?,
         shards,
+        replaces: args.replace.clone(),
         zone: text("peer.zone").unwrap_or_default(),
         weight,
         pipelines,

@@ -28,6 +28,9 @@ pub(crate) enum Verb {
     /// How each peer is.
     #[command(before_help = "Example:\n  shoal testnet status -o json")]
     Status(Place),
+    /// Let one more peer join; returns when it is ready.
+    #[command(before_help = "Example:\n  shoal testnet add")]
+    Add(Place),
     /// End a peer at once, as a power cut would (kill -9).
     #[command(before_help = "Example:\n  shoal testnet kill 2")]
     Kill(One),
@@ -76,6 +79,12 @@ pub(crate) fn run(verb: &Verb) -> Result<(), Problem> {
         Verb::Up { peers, shards, place } => up(*peers, *shards, place),
         Verb::Status(place) => {
             status(place.output, &Testnet::open(&place.dir)?);
+            Ok(())
+        }
+        Verb::Add(place) => {
+            let mut testnet = Testnet::open(&place.dir)?;
+            testnet.add(&[])?;
+            status(place.output, &testnet);
             Ok(())
         }
         Verb::Kill(one) => with(one, "killed", |net, peer| net.kill(peer)),
@@ -152,6 +161,7 @@ fn status(output: Output, testnet: &Testnet) {
 fn row(testnet: &Testnet, number: usize) -> Value {
     let peer = &testnet.peers()[number - 1];
     let state = match testnet.state(number) {
+        _ if peer.out => "out",
         State::Running if testnet.is_ready(number) => "ready",
         other => other.text(),
     };

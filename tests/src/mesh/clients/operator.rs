@@ -1,10 +1,11 @@
-//! A person with a shell: removes peers that are lost, moves load by weights; repeats each command until it is done.
+//! A person with a shell: removes peers that are lost, drains some and lets some leave; repeats each command until it
+//! is decided.
 
 use super::super::router::{Heard, Reply, Wish};
 use super::super::world::World;
 use super::Request;
 use model::Op;
-use model::catalogue::Change;
+use model::catalogue::{Change, Changed};
 use model::id::CATALOGUE;
 use replica::Answer;
 use std::collections::VecDeque;
@@ -31,8 +32,15 @@ impl Operator {
 
     pub fn hears(&mut self, reply: &Reply) {
         self.open = false;
-        if let Ok(Heard::Answer(Answer::Changed(_))) = reply {
-            self.todo.pop_front();
+        match (reply, self.todo.pop_front()) {
+            // Too few peers for now: what is dead must go, what should rest need not.
+            (Ok(Heard::Answer(Answer::Changed(Changed::Refused { .. }))), Some(change)) => {
+                let needed = matches!(change, Change::Remove { .. });
+                self.todo.extend(Some(change).filter(|_| needed));
+            }
+            (Ok(Heard::Answer(Answer::Changed(_))), _) => {}
+            (_, Some(change)) => self.todo.push_front(change),
+            (_, None) => {}
         }
     }
 

@@ -8,7 +8,7 @@ use super::super::world::{Event, Of, SHARDS, World};
 use model::catalogue::Change;
 use model::{ReplicaId, ShardId};
 use std::collections::BTreeSet;
-use store::{Disk, SimDisk};
+use store::Disk;
 
 impl World {
     /// A disk fails from now on, for a while.
@@ -58,13 +58,9 @@ impl World {
         note!(self, "h{h} loses its disk");
         let damage = self.replicas_on(h);
         self.end(h);
-        let host = &mut self.hosts[h];
-        host.damage = damage;
-        host.generation += 1;
-        (host.disk, host.head) = (SimDisk::new(), None);
-        (host.tables, host.incarnation) = (Default::default(), 0);
-        self.truth.wiped(h);
-        self.clients.order(Change::Remove { peer });
+        self.hosts[h].damage = damage;
+        self.replace_disk(h);
+        self.clients.order(Change::Remove { peer, incarnation: u64::MAX, shrink: false });
     }
 
     /// Bits of a journal flip while nobody runs: in frames that were synced, and not in the last.

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::limits::{PARTITIONS_MAX, STREAMS_MAX};
-use model::catalogue::{Addresses, Registration, StageSpec};
-use model::{Settings, StageId, StreamId};
+use model::catalogue::{Addresses, Away, Enrolled, Registration, StageSpec};
+use model::{Epoch, PeerId, Settings, StageId, StreamId};
 
 /// A catalogue that is changed once an index.
 #[derive(Default)]
@@ -26,10 +26,19 @@ impl Book {
     }
 
     fn join(&mut self, peer: Enrolled) -> PeerId {
-        match self.change(Change::Join(peer)) {
+        match self.change(joins(peer)) {
             Changed::Joined { peer, .. } => peer,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// A mesh of so many peers, one index each.
+    fn of(peers: u8) -> Self {
+        let mut book = Self::founded();
+        for key in 1..=peers {
+            book.join(peer(key, 1, &[]));
+        }
+        book
     }
 
     fn now(&self) -> &Catalogue {
@@ -41,6 +50,18 @@ impl Book {
         let settings = Settings::default();
         self.change(Change::CreateStream { id: StreamId(id), name, partitions, settings })
     }
+}
+
+fn joins(enrolled: Enrolled) -> Change {
+    Change::Join { enrolled, replaces: None }
+}
+
+fn remove(peer: i32, incarnation: u64, shrink: bool) -> Change {
+    Change::Remove { peer: PeerId(peer), incarnation, shrink }
+}
+
+fn drain(peer: i32, away: Option<Away>, shrink: bool) -> Change {
+    Change::Drain { peer: PeerId(peer), away, shrink }
 }
 
 fn peer(key: u8, incarnation: u64, holds: &[(&str, u32, u64)]) -> Enrolled {
@@ -82,7 +103,7 @@ fn code(changed: Changed) -> String {
 #[test]
 fn a_mesh_is_founded_once_and_nothing_is_before_it() {
     let mut book = Book::default();
-    assert_eq!(code(book.change(Change::Join(peer(1, 1, &[])))), "SH0104");
+    assert_eq!(code(book.change(joins(peer(1, 1, &[])))), "SH0104");
     let found = |mesh| Change::Found { mesh: MeshId(mesh), shards: 64, replication: 3 };
     assert_eq!(book.change(found(7)), Changed::Done { index: 2 });
     assert_eq!(book.change(found(7)), Changed::Done { index: 2 });
@@ -92,7 +113,7 @@ fn a_mesh_is_founded_once_and_nothing_is_before_it() {
 #[test]
 fn nobody_is_enrolled_before_the_founder() {
     let mut book = Book::founded();
-    assert_eq!(code(book.change(Change::Join(peer(2, 1, &[])))), "SH0505");
+    assert_eq!(code(book.change(joins(peer(2, 1, &[])))), "SH0505");
     assert_eq!(book.join(peer(1, 1, &[])), PeerId(1));
     assert_eq!(book.join(peer(2, 1, &[])), PeerId(2));
 }
@@ -109,19 +130,77 @@ fn peers_get_ids_in_order_and_never_again() {
     assert_eq!(book.now().roster[&PeerId(2)].version, "0.2.0");
     assert_eq!(book.join(peer(2, 1, &[])), PeerId(2));
     assert_eq!(book.now().roster[&PeerId(2)].incarnation, 2, "an old start tells nothing");
-    assert_eq!(book.change(Change::Remove { peer: PeerId(2) }), Changed::Done { index: 6 });
-    assert_eq!(book.join(peer(2, 3, &[])), PeerId(3));
-    assert_eq!(code(book.change(Change::Remove { peer: PeerId(2) })), "SH0305");
+    assert_eq!(book.change(remove(2, 2, true)), Changed::Done { index: 6 });
+    assert_eq!(book.join(peer(2, 3, &[])), PeerId(3), "a new start with an empty folder");
+    assert_eq!(code(book.change(remove(2, 9, true))), "SH0305");
+    let returned = Enrolled { id: PeerId(2), ..peer(9, 4, &[]) };
+    assert_eq!(code(book.change(joins(returned))), "SH0106", "with the folder of the removed");
 }
 
 #[test]
-fn a_weight_moves_the_ring_only_when_it_changes() {
-    let mut book = Book::founded();
-    book.join(peer(1, 1, &[]));
-    let weigh = |weight| Change::Weigh { peer: PeerId(1), weight };
-    assert_eq!(book.change(weigh(50)), Changed::Done { index: 3 });
-    assert_eq!(book.change(weigh(50)), Changed::Done { index: 3 });
-    assert_eq!(book.now().epoch, Epoch(3));
+fn a_peers_own_word_on_its_weight_and_zone_moves_the_ring_only_when_it_changes() {
+    let mut book = Book::of(4);
+    let said = |incarnation, weight| Enrolled { weight, ..peer(4, incarnation, &[]) };
+    book.join(said(2, 50));
+    assert_eq!((book.now().epoch, book.now().seats()), (Epoch(6), 4));
+    book.join(said(3, 50));
+    assert_eq!(book.now().epoch, Epoch(6));
+    book.join(said(4, 0));
+    assert_eq!((book.now().epoch, book.now().seats()), (Epoch(8), 3));
+    let enrolled = Enrolled { weight: 0, ..peer(3, 2, &[]) };
+    book.join(enrolled);
+    assert_eq!(book.now().seats(), 3, "a setting does not make copies fewer");
+    book.join(Enrolled { zone: "b".into(), ..peer(3, 3, &[]) });
+    assert_eq!(book.now().epoch, Epoch(10));
+}
+
+#[test]
+fn no_two_peers_have_one_name_but_a_dead_one_can_be_replaced() {
+    let mut book = Book::of(3);
+    let twin = Enrolled { name: "p2".into(), ..peer(9, 1, &[]) };
+    assert_eq!(code(book.change(joins(twin.clone()))), "SH0105");
+    let replaces = |gone| Change::Join { enrolled: twin.clone(), replaces: Some(PeerId(gone)) };
+    assert_eq!(code(book.change(replaces(7))), "SH0305");
+    assert_eq!(code(book.change(replaces(3))), "SH0105", "another has the name");
+    let Changed::Joined { peer: id, .. } = book.change(replaces(2)) else { panic!("refused") };
+    assert_eq!((id, book.now().roster.len(), book.now().seats()), (PeerId(4), 3, 3));
+    assert!(book.now().has_removed(PeerId(2)));
+    let nameless = Enrolled { name: String::new(), ..peer(8, 1, &[]) };
+    let id = book.join(nameless);
+    assert_eq!(book.now().roster[&id].name, "p5");
+    book.join(Enrolled { name: "p5".into(), ..peer(1, 2, &[]) });
+    assert_eq!(book.now().roster[&PeerId(1)].name, "p1", "a new name that is taken is not");
+}
+
+#[test]
+fn a_drained_peer_stays_without_a_seat_until_it_is_undrained() {
+    let mut book = Book::of(4);
+    let done = |index| Changed::Done { index };
+    assert_eq!(book.change(drain(4, Some(Away::Drained), false)), done(6));
+    assert_eq!((book.now().seats(), book.now().epoch), (3, Epoch(6)));
+    assert_eq!(book.change(drain(4, Some(Away::Drained), false)), done(6), "it is so already");
+    book.join(peer(4, 2, &[]));
+    assert_eq!(book.now().weight(PeerId(4)), 0, "a restart gives it no seat");
+    assert_eq!(book.change(drain(4, Some(Away::Leaving), false)), done(9));
+    assert_eq!(book.now().epoch, Epoch(6), "the ring is the same");
+    assert_eq!(book.change(drain(4, None, false)), done(10));
+    assert_eq!((book.now().seats(), book.now().epoch), (4, Epoch(10)));
+    assert_eq!(code(book.change(drain(9, None, false))), "SH0305");
+}
+
+#[test]
+fn copies_become_fewer_by_a_persons_word_alone_and_the_last_peer_stays() {
+    let mut book = Book::of(3);
+    assert_eq!(code(book.change(drain(3, Some(Away::Drained), false))), "SH0506");
+    assert_eq!(code(book.change(remove(3, 1, false))), "SH0506");
+    assert_eq!(code(book.change(remove(3, 0, true))), "SH0508", "it has started anew since");
+    let left = book.change(drain(3, Some(Away::Leaving), true));
+    assert!(matches!(left, Changed::Done { .. }), "{left:?}");
+    let gone = book.change(remove(3, 1, false));
+    assert!(matches!(gone, Changed::Done { .. }), "a peer without a seat goes: {gone:?}");
+    assert!(matches!(book.change(drain(2, Some(Away::Drained), true)), Changed::Done { .. }));
+    assert_eq!(code(book.change(drain(1, Some(Away::Drained), true))), "SH0507");
+    assert_eq!(code(book.change(remove(1, 1, true))), "SH0507");
 }
 
 #[test]
