@@ -24,7 +24,7 @@ fn a_mesh_loses_nothing_it_acknowledged_counts_nothing_twice_and_heals() {
     let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
     println!(
         "{count} mesh seeds from {first} in {:?}: {:.1} simulated hours, {} steps, {} faults, {} crashes, \
-         {} power cuts of all, {} events acknowledged, {} commits, {} snapshots, {} terms, {} doubts, \
+         {} power cuts of all, {} events acknowledged, {} commits, {} snapshots, {} terms, {} doubts, {} peers left, \
          healed within {} ms",
         began.elapsed(),
         sum(|o| o.simulated_ms) as f64 / 3.6e6,
@@ -37,6 +37,7 @@ fn a_mesh_loses_nothing_it_acknowledged_counts_nothing_twice_and_heals() {
         sum(|o| o.snapshots),
         sum(|o| o.terms),
         sum(|o| o.doubts),
+        sum(|o| o.left),
         outcomes.iter().map(|o| o.healed_ms).max().unwrap_or(0),
     );
     assert!(sum(|o| o.acknowledged) > count * 100, "hardly anything was written");

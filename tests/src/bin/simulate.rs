@@ -80,7 +80,7 @@ fn hours(outcomes: &[Outcome]) -> f64 {
 fn told(outcomes: &[Outcome]) -> String {
     format!(
         "{:.1} simulated hours, {} steps, {} faults, {} crashes, {} simulated power cuts of all, {} acknowledged, \
-         {} commits, {} snapshots, {} terms, {} doubts, healed within {} ms",
+         {} commits, {} snapshots, {} terms, {} doubts, {} peers left, healed within {} ms",
         hours(outcomes),
         sum(outcomes, |o| o.steps),
         sum(outcomes, |o| o.faults),
@@ -91,6 +91,7 @@ fn told(outcomes: &[Outcome]) -> String {
         sum(outcomes, |o| o.snapshots),
         sum(outcomes, |o| o.terms),
         sum(outcomes, |o| o.doubts),
+        sum(outcomes, |o| o.left),
         outcomes.iter().map(|o| o.healed_ms).max().unwrap_or(0),
     )
 }

@@ -34,8 +34,8 @@ impl Operator {
         self.open = false;
         match (reply, self.todo.pop_front()) {
             // Too few peers for now: what is dead must go, what should rest need not.
-            (Ok(Heard::Answer(Answer::Changed(Changed::Refused { .. }))), Some(change)) => {
-                let needed = matches!(change, Change::Remove { .. });
+            (Ok(Heard::Answer(Answer::Changed(Changed::Refused { code, .. }))), Some(change)) => {
+                let needed = code == "SH0506" && matches!(change, Change::Remove { .. });
                 self.todo.extend(Some(change).filter(|_| needed));
             }
             (Ok(Heard::Answer(Answer::Changed(_))), _) => {}
