@@ -81,6 +81,10 @@ impl World {
         let base = restored.base;
         let made = Replica::new(config, restored).map_err(|error| error.to_string())?;
         note!(self, "h{h} {shard} {new} begins");
+        if self.hosts[h].spared_until.is_some() {
+            // The frame that is about to be lost may be this one's.
+            self.hosts[h].damage.insert((shard, new));
+        }
         self.record(h, Record::Begin { shard, replica: new, base })?;
         self.seat(h, shard, made)?;
         let Some(process) = self.process(h) else { return Ok(()) };

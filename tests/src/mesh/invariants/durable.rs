@@ -71,7 +71,12 @@ impl Durable {
                 return Err(format!("h{h} {shard}: {why}"));
             }
         }
-        self.logs.retain(|(host, _), _| *host != h);
+        let mine = |(host, _): &(usize, ShardId)| *host == h;
+        let before: Vec<_> = self.logs.extract_if(.., |key, _| mine(key)).collect();
+        // What was synced and is not there any more counts where it was counted.
+        let gone = |shard: &ShardId| found.shards.get(shard).is_none_or(|it| it.doubt.is_some());
+        let gone = before.into_iter().filter(|((_, shard), _)| gone(shard));
+        self.lost.extend(gone.map(|((_, shard), log)| (shard, log)));
         for (shard, there) in &found.shards {
             if there.doubt.is_none() && there.replica.0 > 0 {
                 let terms = there.entries.iter().map(|entry| entry.term).collect();
