@@ -32,6 +32,9 @@ pub const BATCH_BYTES: usize = 1 << 20;
 pub const BATCH_PLAIN_BYTES: usize = 64 << 20;
 /// How long a door holds a request across a leader change.
 pub const HOLD: Duration = Duration::from_secs(2);
+/// How long it holds a producer's batch whose predecessor has not come: a client that waits for the answer before it
+/// sends that one again would wait as long.
+pub const HOLD_GAP: Duration = Duration::from_millis(200);
 /// The pause before a held request is tried again.
 pub const HOLD_PAUSE: Duration = Duration::from_millis(20);
 /// How long a peer waits for another's answer to one call.

@@ -8,7 +8,7 @@ use crate::call::{self, Ask, Asked, Calls, Place, Said};
 use crate::limits;
 use crate::shards::{self, Found, Query};
 use bytes::Bytes;
-use model::{Entry, Op, PeerId, ShardId};
+use model::{Entry, Op, Origin, PeerId, ShardId};
 use net::Lane;
 use ractor::ActorRef;
 use replica::{Answer, Refusal};
@@ -188,6 +188,8 @@ impl Begun {
         let Self { router, shard, op, first, until } = self;
         let mut sent = false;
         let mut under = first;
+        let produced = matches!(op, Op::Append { origin: Origin::Producer, .. });
+        let mut gap_since = None;
         loop {
             let refusal = match under {
                 Ok(under) => match router.wait(shard, under).await {
@@ -203,7 +205,11 @@ impl Begun {
                 Refusal::Unknown | Refusal::Gap | Refusal::Busy => {}
                 other => return Err(Failed::Refused(other)),
             }
-            if Instant::now() >= until || router.board.stopping() {
+            let now = Instant::now();
+            gap_since = (refusal == Refusal::Gap && produced).then(|| gap_since.unwrap_or(now));
+            let gapes = gap_since.is_some_and(|since| now >= since + limits::HOLD_GAP);
+            if now >= until || gapes || router.board.stopping() {
+                tracing::debug!(%shard, ?refusal, "an operation was held for too long");
                 return Err(match refusal {
                     Refusal::Busy | Refusal::Gap => Failed::Refused(refusal),
                     _ if sent => Failed::Undecided(shard),

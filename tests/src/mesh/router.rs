@@ -11,6 +11,8 @@ use replica::{Answer, Input, Refusal};
 
 /// How long a door holds a request across a leader change, µs.
 const HOLD_US: u64 = 2_000_000;
+/// How long it holds a batch whose predecessor has not come, µs.
+const HOLD_GAP_US: u64 = 200_000;
 /// The pause before it is tried again, µs.
 const PAUSE_US: u64 = 20_000;
 /// One way between a client and a peer, µs.
@@ -75,6 +77,8 @@ pub struct Held {
     until_us: u64,
     /// It may have happened already.
     sent: bool,
+    /// Since when the batch before it is missing.
+    gap_us: Option<u64>,
 }
 
 /// Who wished.
@@ -111,7 +115,7 @@ impl World {
         let until_us = self.now_us() + HOLD_US;
         let Some(process) = self.process(h) else { return Ok(()) };
         let id = process.number();
-        process.held.insert(id, Held { shard, wish, who, until_us, sent: false });
+        process.held.insert(id, Held { shard, wish, who, until_us, sent: false, gap_us: None });
         self.route(h, id)
     }
 
@@ -178,7 +182,12 @@ impl World {
             Refusal::Unknown | Refusal::Gap | Refusal::Busy => {}
             other => return self.over(h, id, Err(Failed::Refused(other))),
         }
-        if now_us >= held.until_us {
+        let produced =
+            matches!(held.wish, Wish::Propose(Op::Append { origin: model::Origin::Producer, .. }));
+        let gap = (refusal == Refusal::Gap && produced).then(|| held.gap_us.unwrap_or(now_us));
+        held.gap_us = gap;
+        let gapes = gap.is_some_and(|since| now_us >= since + HOLD_GAP_US);
+        if now_us >= held.until_us || gapes {
             let failed = match refusal {
                 Refusal::Busy | Refusal::Gap => Failed::Refused(refusal),
                 _ if held.sent => Failed::Undecided,
