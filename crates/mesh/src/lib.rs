@@ -13,9 +13,11 @@ pub mod input;
 pub mod limits;
 
 mod mesh;
+mod silence;
 
 pub use action::{Action, Member, State};
 pub use identity::Identity;
 pub use input::Input;
 pub use limits::Limits;
 pub use mesh::{Error, Mesh};
+pub use silence::{LOOK_US, Seen, Silence};

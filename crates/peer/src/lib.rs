@@ -6,6 +6,7 @@
 mod answers;
 mod board;
 mod call;
+mod dying;
 mod exchange;
 mod gateway;
 mod groups;

@@ -53,6 +53,8 @@ pub const CHECKPOINT: Duration = Duration::from_secs(4);
 pub const CHECKPOINT_PARTS: usize = 16;
 /// Journal bytes above which a checkpoint starts early.
 pub const JOURNAL_BYTES: u64 = 256 << 20;
+/// A peer of which the catalogue's leader has had no sign for this long is taken out of the roster.
+pub const DYING: Duration = Duration::from_secs(600);
 /// Replicas of the shards led here that are on their way at once: more would only wait for each other.
 pub const MOVES: usize = 4;
 /// Bytes of one answer when a snapshot is fetched: small, so that it never delays others for long.

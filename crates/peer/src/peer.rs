@@ -13,7 +13,7 @@ use crate::options::Token;
 use crate::router::Router;
 use crate::space::Space;
 use crate::{
-    groups, keep_catalogue, membership, problems, shape, shards, stay, survey, tasks, upkeep,
+    dying, groups, keep_catalogue, membership, problems, shape, shards, stay, survey, tasks, upkeep,
 };
 use flow::Pipelines;
 use model::catalogue::{Addresses, Change, Changed, Enrolled};
@@ -94,6 +94,7 @@ impl Peer {
         duties.spawn(roster(args.board.clone(), shards, membership));
         duties.spawn(keep_catalogue::follow(args.board.clone(), args.folder.clone()));
         duties.spawn(follow(args.router.clone()));
+        duties.spawn(dying::watch(args.router.clone(), limits::DYING));
         duties.spawn(upkeep::upkeep(args.router.clone(), args.segments.clone()));
         duties.spawn(enrol(args.router.clone(), Enrolment::of(&args), args.pipelines.clone()));
         if !args.doubts.is_empty() {
