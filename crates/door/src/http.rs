@@ -7,6 +7,7 @@
 
 mod append;
 mod members;
+mod plan;
 mod problem;
 mod ring;
 mod shown;
@@ -15,6 +16,7 @@ mod views;
 
 pub use append::{AppendedPart, EventIn, EventsAppended, NewEvents, PartBatch, batches};
 pub use members::{Health, Member, MemberState, Members, PeerCount, Ready, ShardCount, WishBody};
+pub use plan::{Plan, PlanMove, PlanQuery};
 pub use problem::{MEDIA_TYPE, ProblemBody, body_problem, status};
 pub use ring::{KeyPlace, Ring, RingQuery, RingRow};
 pub use shown::Shown;

@@ -8,6 +8,7 @@ mod events;
 mod guard;
 mod mesh;
 mod pipelines;
+mod plan;
 mod streams;
 mod views;
 
@@ -57,6 +58,7 @@ fn router(asked: Asked) -> Axum {
         .route("/v1/members", get(mesh::members))
         .route("/v1/ring", get(mesh::ring))
         .route("/v1/health", get(mesh::health))
+        .route("/v1/mesh/plan", get(plan::plan))
         .route("/v1/mesh/{wish}", post(mesh::wish))
         .route("/v1/streams", get(streams::list).post(streams::create))
         .route("/v1/streams/{name}", get(streams::describe))

@@ -76,6 +76,14 @@ a variable, a variable the file. SHOAL_LOG filters the traces.")]
     /// Take a dead peer out of the mesh for good. It cannot come back with its old folder.
     #[command(before_help = "Example:\n  shoal remove p3 --yes")]
     Remove(verb::shape::Gone),
+    /// What would move if the mesh changed its shape, and what moves now.
+    #[command(
+        subcommand,
+        before_help = "Examples:
+  shoal mesh plan --add 2 --drain p3
+  shoal mesh moves --watch"
+    )]
+    Mesh(verb::mesh::Verb),
     /// A mesh of real processes on this machine.
     #[command(
         subcommand,
@@ -135,6 +143,7 @@ pub(crate) fn run(command: Command, register: impl FnOnce(&mut Mesh)) -> anyhow:
         Command::Drain(args) => verb::shape::drain(&args)?,
         Command::Undrain(args) => verb::shape::undrain(&args)?,
         Command::Remove(args) => verb::shape::remove(&args)?,
+        Command::Mesh(verb) => verb::mesh::run(&verb)?,
         Command::Testnet(verb) => testnet::run(&verb)?,
         Command::Demo(args) => return demo::run(&args).map(code),
         Command::Bench(args) => return bench::run(&args).map(code),

@@ -4,6 +4,7 @@ pub(crate) mod explain;
 pub(crate) mod generate;
 pub(crate) mod health;
 pub(crate) mod members;
+pub(crate) mod mesh;
 pub(crate) mod pipeline;
 pub(crate) mod ring;
 pub(crate) mod shape;

@@ -139,7 +139,7 @@ fn list(members: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// The member of this name, else the one of this id. A name that several have names none.
-fn find<'a>(members: &'a Value, wanted: &str) -> Result<&'a Value, Problem> {
+pub(super) fn find<'a>(members: &'a Value, wanted: &str) -> Result<&'a Value, Problem> {
     let list = members["members"].as_array().map_or(&[][..], Vec::as_slice);
     let named: Vec<&Value> = list.iter().filter(|member| member["name"] == wanted).collect();
     if let [first, _, ..] = named.as_slice() {
