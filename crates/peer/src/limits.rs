@@ -47,6 +47,9 @@ pub const CALLS: usize = 8192;
 pub const FRAME_BYTES: usize = 4 << 20;
 /// One consensus frame to a neighbour; the lane's own limit is 16 MiB.
 pub const LINK_BYTES: usize = 4 << 20;
+/// How long word of a commit waits for other messages that go the same way: it is half of all frames, and only readers
+/// at a follower wait for it.
+pub const PATIENCE: Duration = Duration::from_millis(1);
 /// How often each fold is written to the tables and its segments are synced.
 pub const CHECKPOINT: Duration = Duration::from_secs(4);
 /// The shards are taken in so many parts, one after the other.

@@ -75,6 +75,8 @@ pub enum Msg {
     },
     /// A turn is due.
     Turn,
+    /// What waited for company has waited long enough.
+    ComeBack,
     /// [`replica::TICK_MS`] have passed.
     Tick,
     /// A journal frame is on disk.
@@ -155,8 +157,8 @@ pub struct State {
     fenced: bool,
     /// Indexes up to which the tables hold each fold.
     durable: BTreeMap<ShardId, u64>,
-    /// When a missing replica of a shard was last reported.
-    reported: BTreeMap<ShardId, Instant>,
+    /// When a missing replica was last reported.
+    reported: BTreeMap<(ShardId, ReplicaId), Instant>,
     /// Replicas here that must be replaced: what their segments gave back is not what was written.
     rotten: BTreeMap<ShardId, ReplicaId>,
     /// Partitions whose files go when a checkpoint holds the fold at this index.
@@ -249,6 +251,7 @@ impl Actor for Shards {
             Msg::Propose { shard, op, reply } => state.on_propose(shard, op, reply),
             Msg::Ask { shard, query, linear, reply } => state.on_ask(shard, query, linear, reply),
             Msg::Turn => state.on_turn(),
+            Msg::ComeBack => state.on_come_back(),
             Msg::Tick => state.on_tick(),
             Msg::Written { persists } => state.on_written(persists),
             Msg::Fenced(why) => state.on_fenced(why),
@@ -328,7 +331,7 @@ impl State {
     }
 
     fn schedule_turn(&mut self) {
-        let work = !self.dirty.is_empty() || !self.outgoing.is_empty() || !self.records.is_empty();
+        let work = !self.dirty.is_empty() || self.outgoing.is_urgent() || !self.records.is_empty();
         if work && !self.turn_due {
             self.turn_due = true;
             // It queues behind what has come in already: that is how a turn gathers.
@@ -367,7 +370,15 @@ impl State {
         self.flush_appends();
         let full = self.args.space.is_full();
         self.outgoing.send(&self.args.net, &self.args.board, full);
+        if self.outgoing.is_left() {
+            drop(self.me.send_after(limits::PATIENCE, || Msg::ComeBack));
+        }
         self.write();
+    }
+
+    fn on_come_back(&mut self) {
+        self.outgoing.come_back();
+        self.on_turn();
     }
 
     /// Hands the gathered records to the writer; if it is behind they wait here for its next word.

@@ -18,8 +18,9 @@ pub enum Action {
         hard: Option<HardState>,
     },
     /// Send a message now. Messages that must wait for the disk are withheld until then. Replica 0 means whichever
-    /// replica of this shard the receiving peer has.
-    Send { to: PeerId, to_replica: ReplicaId, message: Bytes },
+    /// replica of this shard the receiving peer has. A message with `patience` says only how far the log is committed:
+    /// it may wait a moment for others that go the same way, but not be overtaken by them.
+    Send { to: PeerId, to_replica: ReplicaId, message: Bytes, patience: bool },
     /// Append a placed batch to its partition's segment; committed, in order, each once.
     Append { partition: PartitionId, batch: Batch },
     /// Forget a partition's batches that lie wholly below `offset`.

@@ -209,15 +209,18 @@ impl World {
             return Ok(());
         };
         slot.fetching = false;
-        slot.checkpointed = fold.index();
+        let index = fold.index();
         let marks: Vec<_> =
             fold.partitions().map(|(id, p)| (id, (p.start, p.next_offset))).collect();
         if !self.step(h, shard, Input::Fetched { message, fold })? {
-            note!(self, "h{h} {shard} {replica} fetched too late and begins anew");
-            return self.retire(h, shard);
+            note!(self, "h{h} {shard} {replica} fetched what it does not want any more");
+            return Ok(());
         }
         self.outcome.snapshots += 1;
         let Some(process) = self.process(h) else { return Ok(()) };
+        if let Some(slot) = process.slot(shard) {
+            slot.checkpointed = index;
+        }
         for (partition, mark) in &marks {
             process.board.set_mark(*partition, *mark);
         }

@@ -94,8 +94,8 @@ pub struct Process {
     pub survey: Survey,
     /// Replicas in doubt that must be replaced.
     pub doubts: Vec<(ShardId, ReplicaId)>,
-    /// When a missing replica of a shard was last reported, µs.
-    pub reported: BTreeMap<ShardId, u64>,
+    /// When a missing replica was last reported, µs.
+    pub reported: BTreeMap<(ShardId, ReplicaId), u64>,
 }
 
 /// One replica and what its driver keeps about it.

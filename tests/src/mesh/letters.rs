@@ -64,11 +64,11 @@ impl World {
     fn report_missing(&mut self, h: usize, to: &[u8], shard: ShardId, replica: ReplicaId) {
         let now_us = self.now_us();
         let Some(process) = self.process(h) else { return };
-        let last = process.reported.get(&shard).copied();
+        let last = process.reported.get(&(shard, replica)).copied();
         if last.is_some_and(|last| now_us - last < REPORT_US) {
             return;
         }
-        process.reported.insert(shard, now_us);
+        process.reported.insert((shard, replica), now_us);
         self.call(h, to, Ask::Replace { shard, replica }, Then::Nothing);
     }
 

@@ -226,7 +226,7 @@ impl World {
                 process.persists.push((shard, me, number));
                 Ok(())
             }
-            Action::Send { to, to_replica, message } => {
+            Action::Send { to, to_replica, message, .. } => {
                 let Some(process) = self.process(h) else { return Ok(()) };
                 let letter = Letter { shard, to: to_replica, from: me, message };
                 process.outgoing.entry(to).or_default().push(letter);

@@ -221,7 +221,7 @@ impl World {
                 frame.parts.push(Part::Persist { snapshot, entries, hard });
                 Ok(())
             }
-            Action::Send { to, to_replica, message } => {
+            Action::Send { to, to_replica, message, .. } => {
                 self.send(id, (me, to.0, to_replica), message);
                 Ok(())
             }

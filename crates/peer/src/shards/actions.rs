@@ -53,8 +53,9 @@ impl State {
                 Action::Persist { number, snapshot, entries, hard } => {
                     self.persist(shard, replica, number, snapshot, entries, hard);
                 }
-                Action::Send { to, to_replica, message } => {
-                    self.outgoing.message(to, shard, to_replica, replica, &message);
+                Action::Send { to, to_replica, message, patience } => {
+                    let way = (shard, to_replica, replica);
+                    self.outgoing.message(to, way, &message, patience);
                 }
                 Action::Append { partition, batch } => {
                     let entry = self.appends.by_partition.entry(partition);

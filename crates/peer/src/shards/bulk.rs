@@ -102,14 +102,16 @@ impl State {
             return;
         }
         slot.fetching = false;
-        slot.checkpointed = fold.index();
+        let index = fold.index();
         let marks: Vec<_> = fold.partitions().map(|(id, p)| (id, Mark::of(p))).collect();
         if !self.step(shard, Input::Fetched { message, fold }) {
-            // The store holds what the replica did not take. It goes; its shard will count on it, find it
-            // missing and make a new one.
-            tracing::warn!(%shard, %replica, "a fetched snapshot came too late; the replica begins anew");
-            self.retire(shard);
+            // It caught up by its log meanwhile, or was offered another one. What the store holds of this one is of
+            // the same committed log: saves below it change nothing there, and appends skip what it brought.
+            tracing::debug!(%shard, %replica, index, "a fetched snapshot is not wanted any more");
             return;
+        }
+        if let Some(slot) = self.slot(shard) {
+            slot.checkpointed = index;
         }
         for (partition, mark) in marks {
             self.args.board.set_mark(partition, mark);

@@ -24,36 +24,68 @@ const MESSAGE: u8 = 0;
 const FULL: u8 = 1;
 
 /// What gathers for the neighbours during a turn.
+///
+/// Promises that messages for one neighbour leave in the order in which they came, and that those with patience wait
+/// for company at most [`limits::PATIENCE`] and a turn.
 pub struct Outgoing {
     mesh: MeshId,
-    frames: BTreeMap<PeerId, Vec<u8>>,
+    frames: BTreeMap<PeerId, Frame>,
     full: Vec<(PeerId, Vec<u8>)>,
+    /// Somebody comes back for what was left.
+    left: bool,
+}
+
+struct Frame {
+    bytes: Vec<u8>,
+    /// Since when it holds only messages with patience; nothing if one of them has none.
+    patient_since: Option<Instant>,
+}
+
+impl Frame {
+    fn is_due(&self, now: Instant) -> bool {
+        self.patient_since.is_none_or(|since| now - since >= limits::PATIENCE)
+    }
 }
 
 impl Outgoing {
     pub fn new(mesh: MeshId) -> Self {
-        Self { mesh, frames: BTreeMap::new(), full: Vec::new() }
+        Self { mesh, frames: BTreeMap::new(), full: Vec::new(), left: false }
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.frames.is_empty() && self.full.is_empty()
+    /// Whether something has no patience.
+    pub fn is_urgent(&self) -> bool {
+        !self.full.is_empty() || self.frames.values().any(|frame| frame.patient_since.is_none())
     }
 
+    /// Whether something is left that nobody comes back for yet; whoever asks must.
+    pub fn is_left(&mut self) -> bool {
+        !self.frames.is_empty() && !std::mem::replace(&mut self.left, true)
+    }
+
+    /// Somebody came back.
+    pub fn come_back(&mut self) {
+        self.left = false;
+    }
+
+    /// Adds a message of a shard, to and from a replica.
     pub fn message(
         &mut self,
         peer: PeerId,
-        shard: ShardId,
-        to: ReplicaId,
-        from: ReplicaId,
+        (shard, to, from): (ShardId, ReplicaId, ReplicaId),
         bytes: &[u8],
+        patience: bool,
     ) {
         let mesh = self.mesh;
         let frame = self.frames.entry(peer).or_insert_with(|| {
-            let mut frame = Vec::with_capacity(1024);
-            frame.push(VERSION);
-            frame.extend_from_slice(&mesh.0.to_le_bytes());
-            frame
+            let mut bytes = Vec::with_capacity(1024);
+            bytes.push(VERSION);
+            bytes.extend_from_slice(&mesh.0.to_le_bytes());
+            Frame { bytes, patient_since: Some(Instant::now()) }
         });
+        if !patience {
+            frame.patient_since = None;
+        }
+        let frame = &mut frame.bytes;
         frame.push(MESSAGE);
         frame.extend_from_slice(&shard.0.to_le_bytes());
         frame.extend_from_slice(&to.0.to_le_bytes());
@@ -67,18 +99,22 @@ impl Outgoing {
         }
     }
 
-    /// Sends everything; what cannot be sent is lost, as consensus expects of a network.
+    /// Sends what is due; what cannot be sent is lost, as consensus expects of a network.
     pub fn send(&mut self, net: &Net, board: &Board, full: bool) {
-        if self.is_empty() {
+        if self.frames.is_empty() && self.full.is_empty() {
             return;
         }
-        for frame in self.frames.values_mut().filter(|_| full) {
-            frame.push(FULL);
-            frame.resize(frame.len() + ITEM_BYTES - 1, 0);
-        }
+        let now = Instant::now();
+        let due = self.frames.extract_if(.., |_, frame| frame.is_due(now));
+        let due = due.map(|(peer, Frame { mut bytes, .. })| {
+            if full {
+                bytes.push(FULL);
+                bytes.resize(bytes.len() + ITEM_BYTES - 1, 0);
+            }
+            (peer, bytes)
+        });
         let catalogue = board.catalogue();
-        let frames = std::mem::take(&mut self.frames);
-        for (peer, frame) in std::mem::take(&mut self.full).into_iter().chain(frames) {
+        for (peer, frame) in self.full.drain(..).chain(due) {
             let Some(enrolled) = catalogue.roster.get(&peer) else { continue };
             let Ok(key) = PeerKey::from_bytes(&enrolled.key) else { continue };
             if let Err(error) = net.send(&key, Lane::Consensus, frame.into()) {
@@ -157,11 +193,11 @@ impl State {
     /// Somebody counts on a replica that is not here and may not be made again: its shard must replace it.
     fn report_missing(&mut self, to: PeerId, shard: ShardId, replica: ReplicaId) {
         let now = Instant::now();
-        let last = self.reported.insert(shard, now);
-        if last.is_some_and(|last| now - last < limits::REPORT) {
-            self.reported.extend(last.map(|last| (shard, last)));
+        self.reported.retain(|_, last| now - *last < limits::REPORT);
+        if self.reported.contains_key(&(shard, replica)) {
             return;
         }
+        self.reported.insert((shard, replica), now);
         let Some(key) = self.args.board.key_of(to) else { return };
         let calls = self.args.fetcher.calls.clone();
         tokio::spawn(async move {

@@ -150,7 +150,7 @@ impl Replica {
         }
         for (to, (peer, left)) in std::mem::take(&mut self.contacts.parting) {
             let message = self.packet(now, to, Body::Gone);
-            actions.push(Action::Send { to: peer, to_replica: to, message });
+            actions.push(Action::Send { to: peer, to_replica: to, message, patience: false });
             if left > 1 {
                 self.contacts.parting.insert(to, (peer, left - 1));
             }
@@ -167,7 +167,7 @@ impl Replica {
     pub(super) fn say(&self, now: Now, to: ReplicaId, body: Body, actions: &mut Vec<Action>) {
         let Some(peer) = self.peer_of(to) else { return };
         let message = self.packet(now, to, body);
-        actions.push(Action::Send { to: peer, to_replica: to, message });
+        actions.push(Action::Send { to: peer, to_replica: to, message, patience: false });
     }
 
     fn packet(&self, now: Now, to: ReplicaId, body: Body) -> Bytes {
@@ -198,7 +198,7 @@ impl Replica {
         let peers: BTreeSet<PeerId> = known.filter(|peer| *peer != self.config.peer).collect();
         for to in peers {
             let message = self.packet(now, ANY, Body::Knock);
-            actions.push(Action::Send { to, to_replica: ANY, message });
+            actions.push(Action::Send { to, to_replica: ANY, message, patience: false });
         }
     }
 }

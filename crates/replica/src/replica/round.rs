@@ -13,6 +13,7 @@ use crate::log::{payload, to_journal};
 use crate::wire::{self, Body, Packet};
 use bytes::Bytes;
 use model::{HardState, LogEntry, PeerId, ReplicaId};
+use raft::ProgressState;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType, Snapshot};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,6 +35,32 @@ pub struct Journal {
     rebased: Option<(u64, u64)>,
     /// Bytes of the log kept below it: for nobody known, and for a live follower.
     pub keep: (usize, usize),
+    acked: Acked,
+}
+
+/// What was last acknowledged to a leader, and when.
+#[derive(Default)]
+struct Acked {
+    to: u64,
+    term: u64,
+    index: u64,
+    mono_us: u64,
+}
+
+impl Acked {
+    /// Whether an acknowledgement repeats the last one: each word of how far the log is committed asks for one. A leader
+    /// that missed it asks again with its next heartbeat, and then it is said again.
+    fn repeats(&mut self, m: &Message, now: Now) -> bool {
+        if m.get_msg_type() != MessageType::MsgAppendResponse || m.reject {
+            return false;
+        }
+        let same = (self.to, self.term, self.index) == (m.to, m.term, m.index);
+        let soon = now.mono_us.saturating_sub(self.mono_us) < crate::TICK_MS * 1000;
+        if !(same && soon) {
+            *self = Self { to: m.to, term: m.term, index: m.index, mono_us: now.mono_us };
+        }
+        same && soon
+    }
 }
 
 struct Round {
@@ -56,6 +83,7 @@ impl Journal {
             checkpoint: 0,
             rebased,
             keep: (LOG_TAIL_BYTES, LOG_FOLLOWER_BYTES),
+            acked: Acked::default(),
         }
     }
 
@@ -228,6 +256,9 @@ impl Replica {
         for m in messages {
             let to = ReplicaId(m.to);
             let Some(peer) = self.peer_of(to) else { continue };
+            if self.journal.acked.repeats(&m, now) {
+                continue;
+            }
             if m.get_msg_type() == MessageType::MsgSnapshot {
                 self.snapshots.sent(now, to, m.get_snapshot().get_metadata().index);
             }
@@ -235,10 +266,14 @@ impl Replica {
             let fresh = self.is_elected()
                 && self.fold.configuration().is_learner(to)
                 && progress.is_some_and(|progress| progress.matched == 0);
+            let patience = m.get_msg_type() == MessageType::MsgAppend
+                && m.entries.is_empty()
+                && progress.is_some_and(|progress| progress.state == ProgressState::Replicate);
             let body = Body::Consensus(Box::new(m));
             let (from, strained, wall_ms) = (self.id, self.strained, now.wall_ms);
             let packet = Packet { from, to, fresh, strained, wall_ms, body };
-            actions.push(Action::Send { to: peer, to_replica: to, message: wire::encode(&packet) });
+            let message = wire::encode(&packet);
+            actions.push(Action::Send { to: peer, to_replica: to, message, patience });
         }
     }
 
