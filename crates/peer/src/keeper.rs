@@ -67,10 +67,10 @@ impl Keeper {
         Ok(Self { rounds })
     }
 
-    pub fn keep(&self, due: Vec<Due>) {
-        if self.rounds.send(due).is_err() {
-            tracing::debug!("the keeper's thread has ended");
-        }
+    /// Hands a round over; false if the thread has ended.
+    #[must_use]
+    pub fn keep(&self, due: Vec<Due>) -> bool {
+        self.rounds.send(due).is_ok()
     }
 }
 

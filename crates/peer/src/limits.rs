@@ -18,6 +18,8 @@ pub const FIRST_REQUEST: Duration = Duration::from_secs(10);
 pub const CLIENT_IDLE: Duration = Duration::from_secs(600);
 /// A request that has begun must go on: nothing of it for this long ends the connection, and so does a wait for credit.
 pub const REQUEST_STALL: Duration = Duration::from_secs(10);
+/// A client that takes nothing of an answer for this long is given up: consumers may pause, but not for ever.
+pub const ANSWER_STALL: Duration = Duration::from_secs(60);
 /// All of a request must be here after this long …
 pub const REQUEST_TIME: Duration = Duration::from_secs(30);
 /// … plus its bytes at this rate a second: a client that sends byte by byte holds its place no longer.
@@ -41,7 +43,10 @@ pub const HOLD_PAUSE: Duration = Duration::from_millis(20);
 pub const CALL: Duration = Duration::from_secs(3);
 /// How long a peer waits for another's answer about a group: as long as consumers may take to join.
 pub const GROUP_CALL: Duration = Duration::from_secs(1_800);
-/// Calls under way to one peer.
+/// How long a replica here may take to answer what was proposed to it; then the outcome is unknown. Longer than a
+/// leader without a quorum leads on.
+pub const ANSWER: Duration = Duration::from_secs(30);
+/// Calls under way to all peers.
 pub const CALLS: usize = 8192;
 /// One group commit: more is left for the next frame, so that a sync stays short.
 pub const FRAME_BYTES: usize = 4 << 20;

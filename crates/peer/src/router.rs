@@ -71,7 +71,13 @@ impl Router {
 
     async fn wait(&self, shard: ShardId, under: Under) -> Result<Answer, Refusal> {
         let asked = match under {
-            Under::Here(answer) => return answer.await.unwrap_or(Err(Refusal::Unknown)),
+            Under::Here(answer) => {
+                // Too late: it may still be applied.
+                let answer = tokio::time::timeout(limits::ANSWER, answer).await;
+                return answer
+                    .unwrap_or(Ok(Err(Refusal::Unknown)))
+                    .unwrap_or(Err(Refusal::Unknown));
+            }
             Under::There(asked) => asked,
         };
         match asked.said().await {
@@ -134,7 +140,7 @@ impl Router {
         let (reply, answer) = oneshot::channel();
         let msg = shards::Msg::Ask { shard, query, linear, reply };
         self.shards.cast(msg).ok()?;
-        answer.await.ok().flatten()
+        tokio::time::timeout(limits::CALL, answer).await.ok()?.ok().flatten()
     }
 
     async fn ask_there(

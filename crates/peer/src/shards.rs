@@ -386,12 +386,23 @@ impl State {
         if self.persists.is_empty() && self.records.is_empty() || self.fenced {
             return;
         }
-        let records = std::mem::take(&mut self.records);
-        let persists = std::mem::take(&mut self.persists);
-        match self.writer.write(records, persists) {
-            Ok(()) => self.records_bytes = 0,
-            Err((records, persists)) => (self.records, self.persists) = (records, persists),
+        while !self.records.is_empty() || !self.persists.is_empty() {
+            let rest = self.records.split_off(frame_end(&self.records));
+            let records = std::mem::replace(&mut self.records, rest);
+            // What waits for the disk waits for the last of them.
+            let last = self.records.is_empty();
+            let persists = if last { std::mem::take(&mut self.persists) } else { Vec::new() };
+            if let Err(unwritten) = self.writer.write(records, persists) {
+                let rest = std::mem::replace(&mut self.records, unwritten.records);
+                self.records.extend(rest);
+                self.persists.extend(unwritten.persists);
+                if unwritten.gone {
+                    self.on_fenced("the journal's thread has ended".to_owned());
+                }
+                return;
+            }
         }
+        self.records_bytes = 0;
     }
 
     fn on_written(&mut self, persists: Vec<(ShardId, ReplicaId, u64)>) {
@@ -522,6 +533,16 @@ pub(crate) fn record_bytes(record: &Record) -> usize {
         Record::Entries { entries, .. } => entries.iter().map(|e| 32 + e.bytes.len()).sum(),
         _ => 64,
     }
+}
+
+/// How many of the records one frame takes: at least one.
+fn frame_end(records: &[Record]) -> usize {
+    let mut bytes = 0;
+    let fits = |record: &&Record| {
+        bytes += record_bytes(record);
+        bytes <= limits::FRAME_BYTES
+    };
+    records.iter().take_while(fits).count().max(1).min(records.len())
 }
 
 /// True when the gathered frame is large enough to be written even though nobody asked.

@@ -30,7 +30,12 @@ pub struct Writer {
 const COMMANDS: usize = 64;
 
 /// What could not be handed over.
-type Unwritten = (Vec<Record>, Vec<(ShardId, ReplicaId, u64)>);
+pub struct Unwritten {
+    pub records: Vec<Record>,
+    pub persists: Vec<(ShardId, ReplicaId, u64)>,
+    /// The thread has ended: it never will be.
+    pub gone: bool,
+}
 
 impl Writer {
     pub fn start(journal: Journal, shards: ActorRef<Msg>) -> io::Result<Self> {
@@ -51,27 +56,26 @@ impl Writer {
     ) -> Result<(), Unwritten> {
         match self.commands.try_send(Command::Write { records, persists }) {
             Ok(()) => Ok(()),
-            Err(
-                mpsc::TrySendError::Full(Command::Write { records, persists })
-                | mpsc::TrySendError::Disconnected(Command::Write { records, persists }),
-            ) => Err((records, persists)),
+            Err(mpsc::TrySendError::Full(Command::Write { records, persists })) => {
+                Err(Unwritten { records, persists, gone: false })
+            }
+            Err(mpsc::TrySendError::Disconnected(Command::Write { records, persists })) => {
+                Err(Unwritten { records, persists, gone: true })
+            }
             Err(_) => unreachable!("what was sent comes back"),
         }
     }
 
+    /// Lets the journal forget; not while the thread is behind: the next checkpoint asks again.
     pub fn cut(&self, durable: BTreeMap<ShardId, u64>, carry: BTreeMap<ShardId, Vec<Record>>) {
-        self.send(Command::Cut { durable, carry });
+        if self.commands.try_send(Command::Cut { durable, carry }).is_err() {
+            tracing::debug!("the journal is behind and is cut later");
+        }
     }
 
     /// Bytes of the journal on disk.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
-    }
-
-    fn send(&self, command: Command) {
-        if self.commands.send(command).is_err() {
-            tracing::debug!("the journal's thread has ended");
-        }
     }
 }
 

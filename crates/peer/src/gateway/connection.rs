@@ -130,14 +130,36 @@ async fn write(writer: OwnedWriteHalf, mut answers: mpsc::Receiver<Due>) {
     let mut writer = BufWriter::with_capacity(WRITE_BYTES, writer);
     while let Some(Due { head, reply, _credit }) = answers.recv().await {
         let written = match kafka::encode(&head, reply.await) {
-            Some(bytes) => writer.write_all(&bytes).await,
+            Some(bytes) => write_steadily(&mut writer, &bytes).await,
             None => Ok(()),
         };
-        let flushed = if answers.is_empty() { writer.flush().await } else { Ok(()) };
+        let flushed = match answers.is_empty() {
+            true => in_time(writer.flush()).await,
+            false => Ok(()),
+        };
         if let Err(error) = written.and(flushed) {
             tracing::debug!(%error, "a client takes no answers");
             return;
         }
+    }
+}
+
+/// Writes an answer piece by piece: a client that takes none of it for [`limits::ANSWER_STALL`] holds its place no
+/// longer.
+async fn write_steadily(
+    writer: &mut BufWriter<OwnedWriteHalf>,
+    bytes: &[u8],
+) -> std::io::Result<()> {
+    for piece in bytes.chunks(WRITE_BYTES) {
+        in_time(writer.write_all(piece)).await?;
+    }
+    Ok(())
+}
+
+async fn in_time(write: impl Future<Output = std::io::Result<()>>) -> std::io::Result<()> {
+    match tokio::time::timeout(limits::ANSWER_STALL, write).await {
+        Ok(written) => written,
+        Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
     }
 }
 

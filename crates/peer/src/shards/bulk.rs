@@ -52,7 +52,9 @@ impl State {
             return;
         }
         self.keeping = true;
-        self.keeper.keep(due);
+        if !self.keeper.keep(due) {
+            self.on_fenced("the keeper's thread has ended".to_owned());
+        }
     }
 
     pub(super) fn on_checkpointed(&mut self, kept: Vec<Kept>, exports: Vec<Exported>) {
