@@ -1,9 +1,9 @@
 //! A running peer: the root of the supervision tree, its clock, and what it does by itself now and then.
 //!
 //! # Supervision
-//! `Peer` watches over `Shards`, `Tasks` and `Membership`, spawned sink first in `start`. It is no go-between:
-//! they speak with each other. If one of them ends while the peer is not stopping, the peer stops as a whole
-//! and says why: its log is on disk and on its neighbours.
+//! `Peer` watches over `Shards`, `Tasks`, `Membership` and `Groups`, the listeners and the network's events, spawned
+//! sink first in `start`. It is no go-between: they speak with each other. If one of them ends while the peer is not
+//! stopping, or a duty fails, the peer stops as a whole and says why: its log is on disk and on its neighbours.
 
 use crate::answers;
 use crate::board::Board;
@@ -79,12 +79,13 @@ pub enum End {
 pub struct Running {
     args: Args,
     duties: JoinSet<()>,
+    vital: JoinSet<&'static str>,
     out: oneshot::Receiver<End>,
 }
 
 impl Peer {
-    /// Sets the duties going.
-    pub async fn run(args: Args) -> Result<Running, Problem> {
+    /// Sets the duties going. When one of the `vital` tasks ends, so does the peer.
+    pub async fn run(args: Args, vital: JoinSet<&'static str>) -> Result<Running, Problem> {
         let mut duties = JoinSet::new();
         let (shards, membership) = (args.shards.clone(), args.membership.clone());
         duties.spawn(tick(shards.clone()));
@@ -106,7 +107,7 @@ impl Peer {
             // Nobody listens any more: the peer ends already.
             let _ = told.send(stay::until_out(router, incarnation).await);
         });
-        Ok(Running { args, duties, out })
+        Ok(Running { args, duties, vital, out })
     }
 }
 
@@ -155,11 +156,28 @@ impl Running {
 
     /// Returns why this peer ends by itself, if that ever happens.
     pub async fn ended(&mut self) -> End {
-        tokio::select! {
-            why = self.args.fatal.recv() => {
-                End::Failed(why.unwrap_or_else(|| "its shards have ended".into()))
+        let mut stays = false;
+        loop {
+            tokio::select! {
+                // Why it ends comes before that something has ended over it.
+                biased;
+                Some(why) = self.args.fatal.recv() => return End::Failed(why),
+                end = &mut self.out, if !stays => match end {
+                    Ok(end) => return end,
+                    // Whoever would have told has ended; what it ended of follows.
+                    Err(_) => stays = true,
+                },
+                Some(ended) = self.vital.join_next() => {
+                    let what = ended.unwrap_or("a vital task");
+                    return End::Failed(format!("{what} has ended"));
+                }
+                Some(done) = self.duties.join_next() => {
+                    if let Err(error) = done {
+                        return End::Failed(format!("a duty has failed: {error}"));
+                    }
+                }
+                else => return End::Failed("all of it has ended".into()),
             }
-            Ok(end) = &mut self.out => end,
         }
     }
 

@@ -21,6 +21,7 @@ use ractor::Actor;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use store::{Folder, Head};
+use tokio::task::{JoinHandle, JoinSet};
 
 /// Who this peer is, once it belongs to a mesh.
 pub struct Belonging {
@@ -195,12 +196,22 @@ async fn wire(
         calls: calls.clone(),
         fatal,
     };
-    let (shards, _) = Actor::spawn(None, shards::Shards, args).await.map_err(internal)?;
+    let mut vital = JoinSet::new();
+    let mut watch = |name: &'static str, handle: JoinHandle<()>| {
+        vital.spawn(async move {
+            // However it ended: without it the peer only seems to work.
+            let _ = handle.await;
+            name
+        });
+    };
+    let (shards, ends) = Actor::spawn(None, shards::Shards, args).await.map_err(internal)?;
+    watch("the actor of the shards", ends);
     let router = Router { board: board.clone(), calls: calls.clone(), shards: shards.clone() };
     let pipelines = Arc::new(options.pipelines);
     let exchanges = Arc::new(Exchanges::new(router.clone(), segments.clone(), pipelines.clone()));
     let tasks_args = tasks::Args { router: router.clone(), exchanges: exchanges.clone() };
-    let (tasks, _) = Actor::spawn(None, tasks::Tasks, tasks_args).await.map_err(internal)?;
+    let (tasks, ends) = Actor::spawn(None, tasks::Tasks, tasks_args).await.map_err(internal)?;
+    watch("the actor of the tasks", ends);
     let identity = mesh::Identity {
         key: me.key.clone(),
         peer: me.id,
@@ -209,10 +220,12 @@ async fn wire(
         addresses: me.addresses.clone(),
     };
     let args = membership::Args { board: board.clone(), net: doors.net.clone(), identity, seed };
-    let (membership, _) =
+    let (membership, ends) =
         Actor::spawn(None, membership::Membership, args).await.map_err(internal)?;
+    watch("the actor of the membership", ends);
     let args = groups::Args { router: router.clone() };
-    let (groups, _) = Actor::spawn(None, groups::Groups, args).await.map_err(internal)?;
+    let (groups, ends) = Actor::spawn(None, groups::Groups, args).await.map_err(internal)?;
+    watch("the actor of the groups", ends);
     let mut door =
         gateway::Door::new(router.clone(), segments.clone(), groups.clone(), me.incarnation);
     door.single = options.kafka_single_address;
@@ -265,11 +278,11 @@ async fn wire(
         fatal: fatal_told,
         loopback: options.bind.is_loopback(),
     };
-    tokio::spawn(links.run(doors.events));
-    tokio::spawn(gateway::serve(doors.kafka, door));
+    watch("the network", tokio::spawn(links.run(doors.events)));
+    watch("the Kafka listener", tokio::spawn(gateway::serve(doors.kafka, door)));
+    watch("the HTTP listener", tokio::spawn(http::serve(doors.http, asked)));
     tokio::spawn(try_addresses(addresses));
-    tokio::spawn(http::serve(doors.http, asked));
-    Peer::run(args).await
+    Peer::run(args, vital).await
 }
 
 /// Dials what clients are told: an address that nobody answers at is a common slip, and silent without this.
