@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The version of an encoded [`Change`].
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// One copy of the shard in its configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -40,6 +40,14 @@ pub enum Reopened {
     Replica { replica: Box<Replica>, stale: bool },
     /// It must not go on: write its tombstone, drop its tables, and ask its shard for another.
     Doubt { replica: ReplicaId, why: String },
+    /// Another version wrote it, and nothing of it is damaged: nothing must be touched, this build must not start.
+    Foreign { why: String },
+}
+
+/// Why a replica cannot go on from what was kept.
+enum Fault {
+    Doubt(String),
+    Foreign(String),
 }
 
 /// Makes of a shard what can be made. `lost` says what of the journal cannot be read at all, not even whose it was.
@@ -66,28 +74,32 @@ pub fn reopen(
     let tables = tables.filter(|_| !stale);
     match restore(config, journal, tables) {
         Ok(replica) => Reopened::Replica { replica: Box::new(replica), stale },
-        Err(why) => Reopened::Doubt { replica: id, why },
+        Err(Fault::Doubt(why)) => Reopened::Doubt { replica: id, why },
+        Err(Fault::Foreign(why)) => Reopened::Foreign { why },
     }
 }
 
-fn restore(config: Config, journal: Journalled, tables: Option<Tabled>) -> Result<Replica, String> {
+fn restore(config: Config, journal: Journalled, tables: Option<Tabled>) -> Result<Replica, Fault> {
     let Journalled { replica, base, hard, entries, doubt } = journal;
     if let Some(why) = doubt {
-        return Err(why);
+        return Err(Fault::Doubt(why));
     }
     let last = base.0 + entries.len() as u64;
     let fold = match tables {
         None => Replica::joining(&config, replica).fold,
         // A checkpoint holds what the journal had synced before. Only a snapshot comes to the tables first.
         Some(Tabled { index, commit, .. }) if last < index && commit >= index => {
-            return Err(format!("entries {} to {index} are not in the journal", last + 1));
+            let why = format!("entries {} to {index} are not in the journal", last + 1);
+            return Err(Fault::Doubt(why));
         }
         Some(Tabled { small, rows, .. }) => {
-            Fold::restore(&small, rows.into_iter()).map_err(|error| error.to_string())?
+            // The tables have checksums of their own: what they give back is what was written.
+            let fold = Fold::restore(&small, rows.into_iter());
+            fold.map_err(|error| Fault::Foreign(error.to_string()))?
         }
     };
     let restored = Restored { replica, fold, hard, entries, base };
-    Replica::new(config, restored).map_err(|error| error.to_string())
+    Replica::new(config, restored).map_err(|error| Fault::Doubt(error.to_string()))
 }
 
 #[cfg(test)]
@@ -126,6 +138,7 @@ mod tests {
         match reopen(config(), journal, None, tables) {
             Reopened::Nothing => "nothing".into(),
             Reopened::Doubt { replica, why } => format!("{replica} in doubt: {why}"),
+            Reopened::Foreign { why } => format!("foreign: {why}"),
             Reopened::Replica { replica, stale } => {
                 let Status { applied, last, .. } = replica.status();
                 format!("{} at {applied} of {last}, stale {stale}", replica.id())
@@ -145,6 +158,13 @@ mod tests {
         assert_eq!(found, "r4 in doubt: entries 6 to 8 are not in the journal");
         let found = told(Some(journal(5)), Some(tables(ID, 8, 5)));
         assert_eq!(found, "r4 at 8 of 8, stale false", "its journal was not told yet");
+    }
+
+    #[test]
+    fn tables_that_another_version_wrote_are_no_doubt() {
+        let mut newer = tables(ID, 6, 6);
+        newer.small[0] += 1;
+        assert!(told(Some(journal(9)), Some(newer)).starts_with("foreign: "));
     }
 
     #[test]

@@ -286,6 +286,7 @@ impl World {
                 kept.durable.insert(shard, replica.fold().index());
                 kept.replicas.push((shard, *replica));
             }
+            Reopened::Foreign { why } => unreachable!("one build runs: h{h} {shard}: {why}"),
             Reopened::Doubt { replica, why } => {
                 kept.doubts.push((shard, replica, why));
                 self.hosts[h].tables.remove(shard);

@@ -162,6 +162,11 @@ impl Opening<'_> {
                 self.kept.replicas.push((shard, *replica));
                 Ok(())
             }
+            Reopened::Foreign { why } => Err(store::Error::Newer {
+                what: format!("the state of {shard}"),
+                written_by: format!("another version ({why})"),
+                this: env!("CARGO_PKG_VERSION").to_owned(),
+            }),
             Reopened::Doubt { replica, why } => {
                 tracing::error!(%shard, %replica, why, "a replica is in doubt and must be replaced");
                 self.kept.doubts.push((shard, replica));

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use model::{TaskId, codec, hash};
 
 /// The version of the small state's bytes.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// A row as it is kept: `None` when it was removed.
 pub type RowChange = (TaskId, Bytes, Option<Bytes>);
