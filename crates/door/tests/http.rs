@@ -19,9 +19,11 @@ fn same<T: Serialize + DeserializeOwned>(value: Value) -> T {
 #[test]
 fn the_contracts_answers_are_read_and_written() {
     same::<Ready>(json!({"ready": false, "reasons": ["no quorum"]}));
-    same::<Members>(json!({"members": [{"id": 1, "name": "p1", "state": "alive", "zone": "",
+    same::<Members>(
+        json!({"me": 1, "members": [{"id": 1, "name": "p1", "state": "alive", "zone": "",
         "weight": 100, "version": "0.1.0", "incarnation": 1, "mesh": "h:1", "kafka": "h:2",
-        "http": "h:3", "leads": 21, "replicas": 64, "pipelines": ["a v1"], "note": ""}]}));
+        "http": "h:3", "leads": 21, "replicas": 64, "pipelines": ["a v1"], "note": ""}]}),
+    );
     let row = json!({"shard": 0, "leader": null, "term": 2, "voters": [1, 2, 3], "learners": [],
         "target": [1, 2, 3]});
     same::<Ring>(json!({"epoch": 4, "shards": 64, "replication": 3, "rows": [row]}));

@@ -190,14 +190,23 @@ impl Batch {
 
     /// The events, decompressed to at most `bytes_max`; the iterator fails on the first malformed one.
     pub fn records(&self, bytes_max: usize) -> Result<Records, Error> {
-        let payload = self.bytes.slice(HEADER_BYTES..);
+        let plain = self.plain(bytes_max)?;
         // A copy of its own: events are handed out as shares of it, and a batch's bytes are shared with the whole
         // frame it came in, whose count of shares other threads are changing all the time.
         let plain = match self.codec()? {
-            Codec::None => Bytes::copy_from_slice(&payload),
-            codec => compression::expand(codec, payload, bytes_max)?,
+            Codec::None => Bytes::copy_from_slice(&plain),
+            _ => plain,
         };
         Ok(Records::new(plain, self.base_offset(), self.base_time_ms(), self.count()))
+    }
+
+    /// The encoded events behind the header, decompressed to at most `bytes_max`.
+    pub fn plain(&self, bytes_max: usize) -> Result<Bytes, Error> {
+        let payload = self.bytes.slice(HEADER_BYTES..);
+        match self.codec()? {
+            Codec::None => Ok(payload),
+            codec => compression::expand(codec, payload, bytes_max),
+        }
     }
 }
 

@@ -8,11 +8,13 @@ use super::{Ask, KafkaError, Refused, Reply, events};
 use crate::BATCH_BYTES_LIMIT;
 use bytes::Bytes;
 use model::Batch;
-use model::batch::{self, Codec, HEADER_BYTES};
+use model::batch::{self, Codec};
 use std::sync::Arc;
 
 /// The oldest version whose batches have today's format.
 const VERSION_MIN: i16 = 3;
+/// Bytes of a batch after decompression; more is a bomb.
+const PLAIN_BYTES_MAX: usize = 64 << 20;
 /// Older clients cannot read zstd, so they may not write it either.
 const ZSTD_VERSION_MIN: i16 = 7;
 /// Batches of one partition in one request; clients send one.
@@ -154,12 +156,17 @@ fn check_batch(batch: &Batch, version: i16) -> Result<(), Refused> {
     if batch.producer_id() >= 0 && (batch.base_sequence() < 0 || batch.producer_epoch() < 0) {
         return wrong(KafkaError::InvalidRecord, "a producer's epoch or sequence is negative");
     }
-    let codec = batch.codec().unwrap_or(Codec::None);
-    if codec == Codec::None && !events::well_formed(&batch.bytes()[HEADER_BYTES..], batch.count()) {
-        return wrong(KafkaError::InvalidRecord, "an event is malformed");
-    }
+    let codec = batch.codec().map_err(refused)?;
     if codec == Codec::Zstd && version < ZSTD_VERSION_MIN {
         return wrong(KafkaError::UnsupportedCompression, "zstd needs Produce version 7");
+    }
+    // A batch that no reader can open would stop them all, so it is opened once before it is taken.
+    let plain = batch.plain(PLAIN_BYTES_MAX).map_err(|error| match (codec, error) {
+        (Codec::None, error) | (_, error @ batch::Error::Bomb(_)) => refused(error),
+        (_, error) => Refused::new(KafkaError::CorruptMessage, error.to_string()),
+    })?;
+    if !events::well_formed(&plain, batch.count()) {
+        return wrong(KafkaError::InvalidRecord, "an event is malformed");
     }
     Ok(())
 }
