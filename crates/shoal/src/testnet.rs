@@ -124,7 +124,10 @@ impl Testnet {
                 "SH0001",
                 format!("{folder} has a testnet of {} peers", testnet.peers.len()),
                 format!("{} were asked for", plan.peers),
-                format!("shoal testnet down --purge --dir {folder}, or another --dir"),
+                format!(
+                    "shoal testnet up -n {} --dir {folder} goes on with it; another --dir makes another",
+                    testnet.peers.len()
+                ),
             ));
         }
         let down = |i: &usize| !testnet.peers[i - 1].out && testnet.state(*i) == State::Down;

@@ -187,8 +187,14 @@ pub async fn health(State(asked): State<Asked>) -> Result<Json<Health>, Failure>
     let shards = || (0..board.shards()).map(ShardId);
     let led_by = |shard| survey::best(&survey, shard).filter(|best| best.leading);
     let led = shards().filter(|shard| led_by(*shard).is_some()).count() as u32;
-    let under =
-        shards().filter(|s| led_by(*s).is_some_and(|best| best.under_replicated)).count() as u32;
+    // A copy whose peer does not answer is worth nothing until it is back.
+    let copies = |best: &ShardStatus| {
+        let voters = best.voters.iter();
+        voters.filter(|peer| state_of(&asked, **peer) != MemberState::Gone).count()
+    };
+    let wanted = usize::from(catalogue.replication);
+    let under = |shard| led_by(shard).is_some_and(|best| copies(best) < wanted);
+    let under = shards().filter(|shard| under(*shard)).count() as u32;
     let gone: Vec<_> = catalogue
         .roster
         .keys()
@@ -200,7 +206,7 @@ pub async fn health(State(asked): State<Asked>) -> Result<Json<Health>, Failure>
         reasons.push(format!("{} of {total} shards have no leader", total - led));
     }
     if under > 0 {
-        reasons.push(format!("{under} shards have fewer than {} voters", catalogue.replication));
+        reasons.push(format!("{under} shards have fewer than {wanted} live voters"));
     }
     let full = asked.space.full_peers();
     if !full.is_empty() {

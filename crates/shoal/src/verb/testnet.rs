@@ -120,7 +120,8 @@ fn next_steps(testnet: &Testnet, folder: &Path) -> String {
         false => format!(" --dir {}", folder.display()),
     };
     format!(
-        "\nTry:  {binary} stream append words --key a hello --peer http://{http}\n      \
+        "\nTry:  {binary} stream create words --peer http://{http}\n      \
+         {binary} stream append words --key a hello --peer http://{http}\n      \
          {binary} ring --peer http://{http}\n      \
          {binary} testnet kill {last}{dir}",
         http = first.http,

@@ -57,24 +57,37 @@ pub(crate) fn run(args: &Args) -> Result<(), Problem> {
 fn from_input(args: &Args, asker: &Asker, appended: &mut Vec<Value>) -> Result<(), Problem> {
     let (mut events, mut bytes) = (Vec::new(), 0);
     for (number, line) in std::io::stdin().lock().lines().enumerate() {
-        let line = line.map_err(|error| unread(number, &error.to_string()))?;
-        let (key, value) = match &args.separator {
-            None => (args.key.as_deref(), line.as_str()),
-            Some(separator) => {
-                let (key, value) = line
-                    .split_once(separator.as_str())
-                    .ok_or_else(|| unread(number, &format!("there is no {separator:?} in it")))?;
-                (Some(key), value)
+        let parsed = line.map_err(|error| unread(number, &error.to_string()));
+        match parsed.and_then(|line| of_line(args, number, &line).map(|event| (event, line.len())))
+        {
+            Ok((event, size)) => {
+                bytes += size;
+                events.push(event);
             }
-        };
-        bytes += line.len();
-        events.push(event(args, key, value));
+            Err(problem) => {
+                // What came before it is appended, as the problem says.
+                if !events.is_empty() {
+                    send(args, asker, events, appended)?;
+                }
+                return Err(problem);
+            }
+        }
         if events.len() >= BATCH_EVENTS || bytes >= BATCH_BYTES {
             send(args, asker, std::mem::take(&mut events), appended)?;
             bytes = 0;
         }
     }
     if events.is_empty() { Ok(()) } else { send(args, asker, events, appended) }
+}
+
+fn of_line(args: &Args, number: usize, line: &str) -> Result<Value, Problem> {
+    let Some(separator) = &args.separator else {
+        return Ok(event(args, args.key.as_deref(), line));
+    };
+    let parts = line.split_once(separator.as_str());
+    let (key, value) =
+        parts.ok_or_else(|| unread(number, &format!("there is no {separator:?} in it")))?;
+    Ok(event(args, Some(key), value))
 }
 
 fn unread(number: usize, because: &str) -> Problem {

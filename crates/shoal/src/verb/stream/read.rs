@@ -66,6 +66,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Problem> {
             std::thread::sleep(ROUND);
         }
     }
+    if left == 0 && args.max > 0 {
+        eprintln!("{} events were asked for; if there are more: --max N, --follow", args.max);
+    }
     if args.talk.output == Output::Table && !args.follow {
         let heading = ["PARTITION", "OFFSET", "TIME (MS)", "KEY", "VALUE"];
         show::print(&show::table(&heading, kept.iter().map(columns)));
