@@ -19,8 +19,10 @@ import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.RecordsToDelete;
+import org.apache.kafka.clients.consumer.ConsumerGroupMetadata;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.consumer.OffsetAndTimestamp;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
@@ -34,6 +36,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 public class Matrix {
     static final HexFormat HEX = HexFormat.of();
     static final Map<String, Reader> consumers = new HashMap<>();
+    static final Map<String, KafkaProducer<byte[], byte[]>> open = new HashMap<>();
     static String boot;
     static Admin admin;
 
@@ -80,6 +83,13 @@ public class Matrix {
                 return write(w);
             case "read":
                 return read(w);
+            case "transact":
+                return transact(w);
+            case "transfer":
+                return transfer(w);
+            case "finish":
+                open.remove(w[0]).commitTransaction();
+                return List.of();
             case "join":
                 consumers.put(w[0], new Reader(w[0], w[1], w[2]));
                 return List.of();
@@ -131,6 +141,49 @@ public class Matrix {
         }
     }
 
+    static KafkaProducer<byte[], byte[]> begun(String name, String timeout) {
+        Properties settings = settings("transactional.id", name, "transaction.timeout.ms", timeout);
+        ByteArraySerializer bytes = new ByteArraySerializer();
+        KafkaProducer<byte[], byte[]> writer = new KafkaProducer<>(settings, bytes, bytes);
+        writer.initTransactions();
+        writer.beginTransaction();
+        return writer;
+    }
+
+    static void put(KafkaProducer<byte[], byte[]> writer, TopicPartition to, String event) throws Exception {
+        String[] said = event.split(":");
+        writer.send(new ProducerRecord<>(to.topic(), to.partition(), unword(said[0]), unword(said[1]))).get();
+    }
+
+    static List<?> transact(String[] w) throws Exception {
+        KafkaProducer<byte[], byte[]> writer = begun(w[0], w[1].equals("open") ? "3000" : "30000");
+        for (String event : Arrays.copyOfRange(w, 4, w.length)) {
+            put(writer, new TopicPartition(w[2], Integer.parseInt(w[3])), event);
+        }
+        if (w[1].equals("open")) {
+            open.put(w[0], writer);
+            return List.of();
+        }
+        if (w[1].equals("commit")) {
+            writer.commitTransaction();
+        } else {
+            writer.abortTransaction();
+        }
+        writer.close();
+        return List.of();
+    }
+
+    static List<?> transfer(String[] w) throws Exception {
+        try (KafkaProducer<byte[], byte[]> writer = begun(w[0], "30000")) {
+            TopicPartition place = new TopicPartition(w[2], Integer.parseInt(w[3]));
+            put(writer, place, w[5]);
+            OffsetAndMetadata offset = new OffsetAndMetadata(Long.parseLong(w[4]));
+            writer.sendOffsetsToTransaction(Map.of(place, offset), new ConsumerGroupMetadata(w[1]));
+            writer.commitTransaction();
+        }
+        return List.of();
+    }
+
     static KafkaConsumer<byte[], byte[]> consumer(Properties settings) {
         settings.putIfAbsent("auto.offset.reset", "earliest");
         return new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer());
@@ -138,6 +191,9 @@ public class Matrix {
 
     static List<?> read(String[] w) {
         Properties settings = settings("enable.auto.commit", "false");
+        if (w[4].equals("committed")) {
+            settings.put("isolation.level", "read_committed");
+        }
         if (w[4].equals("small")) {
             settings.put("fetch.max.bytes", "1000");
             settings.put("max.partition.fetch.bytes", "1000");

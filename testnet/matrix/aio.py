@@ -29,9 +29,54 @@ async def write(stream, partition, codec, how, *events):
         await writer.stop()
 
 
+OPEN = {}
+# A producer lives in the loop that made it.
+LOOP = asyncio.new_event_loop()
+
+
+def in_one_loop(work):
+    return lambda *words: LOOP.run_until_complete(work(*words))
+
+
+async def begun(name, timeout_ms):
+    writer = AIOKafkaProducer(bootstrap_servers=BOOT, transactional_id=name, transaction_timeout_ms=timeout_ms)
+    await writer.start()
+    await writer.begin_transaction()
+    return writer
+
+
+@in_one_loop
+async def transact(name, how, stream, partition, *events):
+    writer = await begun(name, 3_000 if how == "open" else 30_000)
+    for key, value, time_ms, headers in map(parse, events):
+        await writer.send_and_wait(stream, value, key, int(partition), time_ms, headers)
+    if how == "open":
+        OPEN[name] = writer
+        return
+    await (writer.commit_transaction() if how == "commit" else writer.abort_transaction())
+    await writer.stop()
+
+
+@in_one_loop
+async def finish(name):
+    await OPEN.pop(name).commit_transaction()
+
+
+@in_one_loop
+async def transfer(name, group, stream, partition, offset, text):
+    writer = await begun(name, 30_000)
+    key, value, time_ms, headers = parse(text)
+    await writer.send_and_wait(stream, value, key, int(partition), time_ms, headers)
+    await writer.send_offsets_to_transaction({TopicPartition(stream, int(partition)): int(offset)}, group)
+    await writer.commit_transaction()
+    await writer.stop()
+
+
 @in_loop
 async def read(stream, partition, offset, count, how):
     settings = {"fetch_max_bytes": 1000, "max_partition_fetch_bytes": 1000} if how == "small" else {}
+    if how == "committed":
+        settings["isolation_level"] = "read_committed"
     reader = AIOKafkaConsumer(bootstrap_servers=BOOT, enable_auto_commit=False, **settings)
     await reader.start()
     try:
@@ -146,6 +191,7 @@ consumers = Consumers(consume)
 serve({
     "write": write, "read": read, "ends": asking(ends), "time": asking(by_time), "parts": by_tool(parts),
     "streams": asking(streams), "create": by_tool(create), "grow": by_tool(grow), "settings": by_tool(settings_of),
+    "transact": transact, "finish": finish, "transfer": transfer,
     "state": by_tool(state), "groups": by_tool(groups), "committed": by_tool(committed), "delete": by_tool(delete),
     "join": consumers.join, "leave": consumers.leave,
 })

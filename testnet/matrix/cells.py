@@ -290,8 +290,43 @@ def idempotent(client):
     same([it.value for it in client.read(stream, 500)], values, "order")
 
 
+def transactions(client):
+    """All or nothing; a later producer fences an earlier one; an abandoned one wedges nobody; offsets move along."""
+    stream, name = fresh("transactions"), fresh("producer")
+
+    def transact(name, how, *values):
+        client.ask("transact", name, how, stream, 0, *[event(None, it) for it in values])
+
+    def values(count, how):
+        return [it.value for it in client.read(stream, count, how=how)]
+
+    transact(name, "commit", b"a", b"b")
+    transact(name, "abort", b"no", b"no")
+    transact(name, "commit", b"c")
+    same(values(3, "committed"), [b"a", b"b", b"c"], "committed events")
+    same(values(5, "plain"), [b"a", b"b", b"no", b"no", b"c"], "all events")
+    transact(name, "open", b"fenced")
+    transact(name, "commit", b"d")
+    try:
+        client.ask("finish", name)
+        raise AssertionError("a fenced producer has committed")
+    except Failed:
+        pass
+    transact(fresh("producer"), "open", b"abandoned")
+    client.write(stream, [event(None, b"e")])
+    same(values(5, "committed"), [b"a", b"b", b"c", b"d", b"e"], "after one that was abandoned")
+    reader = fresh("group")
+    client.ask("transfer", name, reader, stream, 0, 7, event(None, b"f"))
+    same(values(6, "committed")[5], b"f", "beside offsets")
+    try:
+        same(client.ask("committed", reader, stream, 0), ["7"], "offsets of a transaction")
+    except NotApplicable as why:
+        return f"(offsets: {why})"
+    return ""
+
+
 CELLS = {"plain": plain, "codecs": codecs, "sizes": sizes, "group": group, "seek": seek, "admin": admin,
-         "idempotent": idempotent}
+         "idempotent": idempotent, "transactions": transactions}
 
 
 def main():

@@ -35,12 +35,53 @@ def write(stream, partition, codec, how, *events):
     return [sent[number] for number in sorted(sent)]
 
 
+OPEN = {}
+
+
+def begun(name, timeout_ms):
+    writer = Producer({"bootstrap.servers": BOOT, "transactional.id": name, "transaction.timeout.ms": timeout_ms})
+    writer.init_transactions(20)
+    writer.begin_transaction()
+    return writer
+
+
+def put(writer, stream, partition, events):
+    for key, value, _, headers in map(parse, events):
+        writer.produce(stream, value, key, int(partition), headers=headers)
+    if writer.flush(20):
+        raise TimeoutError("not all events were answered")
+
+
+def transact(name, how, stream, partition, *events):
+    writer = begun(name, 3_000 if how == "open" else 30_000)
+    put(writer, stream, partition, events)
+    if how == "open":
+        OPEN[name] = writer
+    elif how == "commit":
+        writer.commit_transaction(20)
+    else:
+        writer.abort_transaction(20)
+    return []
+
+
+def transfer(name, group, stream, partition, offset, text):
+    writer = begun(name, 30_000)
+    put(writer, stream, partition, [text])
+    reader = Consumer(settled({"group.id": group}))
+    places = [TopicPartition(stream, int(partition), int(offset))]
+    writer.send_offsets_to_transaction(places, reader.consumer_group_metadata(), 20)
+    writer.commit_transaction(20)
+    reader.close()
+    return []
+
+
 def settled(settings):
     return {"bootstrap.servers": BOOT, "auto.offset.reset": "earliest", **settings}
 
 
 def read(stream, partition, offset, count, how):
     settings = {"group.id": "nobody", "enable.auto.commit": False, "fetch.wait.max.ms": 100}
+    settings["isolation.level"] = "read_committed" if how == "committed" else "read_uncommitted"
     if how == "small":
         settings |= {"fetch.max.bytes": 1000, "fetch.message.max.bytes": 1000, "message.max.bytes": 1000}
     reader = Consumer(settled(settings))
@@ -131,6 +172,8 @@ consumers = Consumers(consume)
 serve({
     "write": write, "read": read, "time": by_time, "create": create, "settings": settings_of, "set": change,
     "trim": trim, "committed": committed, "parts": parts, "grow": grow,
+    "transact": transact, "transfer": transfer,
+    "finish": lambda name: OPEN.pop(name).commit_transaction(20) or [],
     "ends": lambda stream, partition: list(
         asking(lambda it: it.get_watermark_offsets(TopicPartition(stream, int(partition)), 10))),
     "state": lambda group: done(ADMIN.describe_consumer_groups([group]))[0].state.name.capitalize(),

@@ -4,6 +4,7 @@ import time
 
 import kafka
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.structs import OffsetAndMetadata
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewPartitions, NewTopic
 
 from adaptor import BOOT, Consumers, NotApplicable, parse, serve, show
@@ -37,8 +38,43 @@ def write(stream, partition, codec, how, *events):
         writer.close()
 
 
+OPEN = {}
+
+
+def begun(name, timeout_ms):
+    if not MODERN:
+        raise NotApplicable("2.0 has no transactions")
+    writer = KafkaProducer(bootstrap_servers=BOOTS, transactional_id=name, transaction_timeout_ms=timeout_ms)
+    writer.init_transactions()
+    writer.begin_transaction()
+    return writer
+
+
+def transact(name, how, stream, partition, *events):
+    writer = begun(name, 3_000 if how == "open" else 30_000)
+    for key, value, time_ms, headers in map(parse, events):
+        writer.send(stream, value, key, headers, int(partition), time_ms).get(20)
+    if how == "open":
+        OPEN[name] = writer
+        return
+    writer.commit_transaction() if how == "commit" else writer.abort_transaction()
+    writer.close()
+
+
+def transfer(name, group, stream, partition, offset, text):
+    writer = begun(name, 30_000)
+    key, value, time_ms, headers = parse(text)
+    writer.send(stream, value, key, headers, int(partition), time_ms)
+    place = OffsetAndMetadata(int(offset), "", -1)
+    writer.send_offsets_to_transaction({TopicPartition(stream, int(partition)): place}, group)
+    writer.commit_transaction()
+    writer.close()
+
+
 def read(stream, partition, offset, count, how):
     settings = {"fetch_max_bytes": 1000, "max_partition_fetch_bytes": 1000} if how == "small" else {}
+    if how == "committed":
+        settings["isolation_level"] = "read_committed"
     reader = KafkaConsumer(bootstrap_servers=BOOTS, enable_auto_commit=False, **settings)
     place = TopicPartition(stream, int(partition))
     reader.assign([place])
@@ -127,6 +163,7 @@ def committed(group, stream, partition):
 
 serve({
     "write": write, "read": read, "ends": ends, "time": by_time, "create": create, "settings": settings_of,
+    "transact": transact, "transfer": transfer, "finish": lambda name: OPEN.pop(name).commit_transaction(),
     "set": change, "trim": trim, "state": state, "groups": groups, "committed": committed,
     "grow": lambda stream, count: tool().create_partitions({stream: NewPartitions(int(count))}),
     "parts": lambda stream: asking(lambda it: len(it.partitions_for_topic(stream) or [])),

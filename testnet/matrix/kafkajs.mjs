@@ -27,6 +27,39 @@ async function write (stream, partition, codec, how, ...events) {
   }
 }
 
+const open = new Map()
+
+async function begun (name, transactionTimeout) {
+  const writer = kafka.producer({
+    createPartitioner: Partitioners.DefaultPartitioner, transactionalId: name, maxInFlightRequests: 1, idempotent: true, transactionTimeout
+  })
+  await writer.connect()
+  return { writer, transaction: await writer.transaction() }
+}
+
+function put (transaction, stream, partition, events) {
+  const messages = events.map(parse).map(({ key, value, headers }) =>
+    ({ key, value, partition: Number(partition), headers: named(headers) }))
+  return transaction.send({ topic: stream, messages, acks: -1 })
+}
+
+async function transact (name, how, stream, partition, ...events) {
+  const { writer, transaction } = await begun(name, how === 'open' ? 3_000 : 30_000)
+  await put(transaction, stream, partition, events)
+  if (how === 'open') return void open.set(name, transaction)
+  await (how === 'commit' ? transaction.commit() : transaction.abort())
+  await writer.disconnect()
+}
+
+async function transfer (name, group, stream, partition, offset, event) {
+  const { writer, transaction } = await begun(name, 30_000)
+  await put(transaction, stream, partition, [event])
+  const topics = [{ topic: stream, partitions: [{ partition: Number(partition), offset }] }]
+  await transaction.sendOffsets({ consumerGroupId: group, topics })
+  await transaction.commit()
+  await writer.disconnect()
+}
+
 /** Headers by name; several of one name are a list. */
 function named (headers) {
   const found = {}
@@ -36,7 +69,8 @@ function named (headers) {
 
 async function read (stream, partition, offset, count, how) {
   const most = how === 'small' ? { maxBytes: 1000, maxBytesPerPartition: 1000 } : {}
-  const reader = kafka.consumer({ groupId: `read-${Math.random()}`, maxWaitTimeInMs: 100, ...most })
+  const readUncommitted = how !== 'committed'
+  const reader = kafka.consumer({ groupId: `read-${Math.random()}`, maxWaitTimeInMs: 100, readUncommitted, ...most })
   const found = []
   await reader.connect()
   await reader.subscribe({ topics: [stream], fromBeginning: true })
@@ -81,6 +115,9 @@ await serve({
   read,
   join,
   leave,
+  transact,
+  transfer,
+  finish: name => open.get(name).commit().then(() => []),
   ends: async (stream, partition) => {
     const all = await admin.fetchTopicOffsets(stream)
     const { low, high } = all.find(it => it.partition === Number(partition))

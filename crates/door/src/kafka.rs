@@ -36,6 +36,7 @@ mod produce;
 mod resource;
 pub mod settings;
 mod sync_group;
+mod transactions;
 mod trim_streams;
 pub mod versions;
 mod wire;
@@ -61,6 +62,9 @@ pub use list_offsets::{Found, FoundPart, ListOffsets, OffsetPart, Place};
 pub use metadata::{Metadata, MetadataPart, MetadataPeer, MetadataReply, MetadataStream, Wanted};
 pub use produce::{Appended, Produce, ProducePart, ProducedPart};
 pub use resource::Resource;
+pub use transactions::{
+    AddOffsets, AddPartitions, AddedPart, EndTransaction, PendOffsets, Transact, Transacted,
+};
 pub use trim_streams::{TrimPart, TrimmedPart};
 pub use wire::{Flaw, ITEMS_MAX};
 
@@ -119,6 +123,7 @@ pub enum Ask {
     AlterSettings(AlterSettings),
     DescribeMesh(DescribeMesh),
     Epochs(Vec<EpochPart>),
+    Transact(Transact),
     /// The door knows the answer itself; pass it to [`encode`].
     Answered(Reply),
 }
@@ -128,8 +133,8 @@ pub enum Ask {
 pub enum Reply {
     Versions,
     Metadata(MetadataReply),
-    /// The producer's new id; its epoch is 0.
-    InitProducer(Result<i64, KafkaError>),
+    /// The producer's id and epoch.
+    InitProducer(Result<(i64, i16), KafkaError>),
     Produce(Vec<ProducedPart>),
     Fetch(FetchReply),
     ListOffsets(Vec<FoundPart>),
@@ -148,6 +153,7 @@ pub enum Reply {
     AlterSettings(Vec<Altered>),
     DescribeMesh(Result<DescribedMesh, KafkaError>),
     Epochs(Vec<EpochEnd>),
+    Transacted(Transacted),
 }
 
 impl Ask {
@@ -194,6 +200,7 @@ impl Ask {
             Self::FindCoordinator(ask) => {
                 Reply::FindCoordinator(ask.refuse(KafkaError::CoordinatorNotAvailable))
             }
+            Self::Transact(ask) => Reply::Transacted(ask.refuse(error)),
             Self::CommitOffsets(ask) => Reply::CommitOffsets(ask.refuse(error)),
             Self::CommittedOffsets(ask) => Reply::CommittedOffsets(ask.refuse(error)),
             Self::DescribeGroups(groups) => {
@@ -280,7 +287,7 @@ fn coordinated(reader: &mut Reader, head: &Head) -> Result<Ask, Flaw> {
         versions::DESCRIBE_GROUPS => Ask::DescribeGroups(describe_groups::decode(reader, version)?),
         versions::LIST_GROUPS => Ask::ListGroups(list_groups::decode(reader, version)?),
         versions::DELETE_GROUPS => Ask::DeleteGroups(delete_groups::decode(reader)?),
-        other => unreachable!("API {other} is offered but has no decoder"),
+        _ => Ask::Transact(transactions::decode(reader, head)?),
     })
 }
 
@@ -302,7 +309,7 @@ pub fn encode(head: &Head, reply: Reply) -> Option<Bytes> {
             metadata::encode(&mut writer, version, reply)
         }
         (versions::INIT_PRODUCER, Reply::InitProducer(reply)) => {
-            init_producer::encode(&mut writer, *reply)
+            init_producer::encode(&mut writer, version, *reply)
         }
         (versions::PRODUCE, Reply::Produce(parts)) => produce::encode(&mut writer, version, parts),
         (versions::FETCH, Reply::Fetch(reply)) => fetch::encode(&mut writer, version, reply),
@@ -366,6 +373,7 @@ fn encode_coordinated(writer: &mut Writer, head: &Head, reply: &Reply) {
         (versions::DELETE_GROUPS, Reply::DeleteGroups(groups)) => {
             delete_groups::encode(writer, groups)
         }
+        (_, Reply::Transacted(reply)) => transactions::encode(writer, version, reply),
         (api, _) => unreachable!("the reply does not belong to API {api}"),
     }
 }

@@ -22,6 +22,9 @@ use thiserror::Error;
 pub const HEADER_BYTES: usize = 61;
 /// Bytes before `batch length` starts to count.
 pub const LENGTH_END: usize = 12;
+/// Bits of the attributes.
+const TRANSACTIONAL: i16 = 0x10;
+const CONTROL: i16 = 0x20;
 /// The smallest encoded record: length, attributes, two deltas, two null lengths, header count.
 const RECORD_BYTES_MIN: usize = 7;
 
@@ -171,11 +174,27 @@ impl Batch {
         i32_at(&self.bytes, 57)
     }
     pub fn is_transactional(&self) -> bool {
-        self.attributes() & 0x10 != 0
+        self.attributes() & TRANSACTIONAL != 0
     }
     pub fn is_control(&self) -> bool {
-        self.attributes() & 0x20 != 0
+        self.attributes() & CONTROL != 0
     }
+    /// What ends a transaction in a partition: a control batch of one event, as Kafka writes it.
+    pub fn marker(producer: i64, epoch: i16, commit: bool, time_ms: i64) -> Self {
+        let mut builder = BatchBuilder::new().producer(producer, epoch, -1);
+        // Version and kind; version and the coordinator's epoch, which nobody reads.
+        let kind = [0, 0, 0, u8::from(commit)];
+        builder.push(time_ms, Some(&kind), Some(&[0; 6]), &[]);
+        builder.control().build().expect("it has one event")
+    }
+
+    /// The same place without its events: what readers see of a transaction that was given up.
+    pub fn hollow(&self) -> Self {
+        let mut bytes = BytesMut::from(&self.bytes[..]);
+        bytes[22] |= CONTROL as u8;
+        Self { bytes: bytes.freeze() }
+    }
+
     pub fn codec(&self) -> Result<Codec, Error> {
         Codec::of(self.attributes())
     }

@@ -9,6 +9,7 @@ use crate::codec;
 use crate::group;
 use crate::id::{PartitionId, TaskId};
 use crate::origin::Origin;
+use crate::transaction;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -62,6 +63,10 @@ pub enum Op {
     Drop { partition: PartitionId },
     /// Changes a group of consumers.
     Group(Box<group::Change>),
+    /// Changes a transaction at its coordinator.
+    Transaction(Box<transaction::Change>),
+    /// Opens or closes a transaction at one of its parts.
+    Step(Box<transaction::Step>),
 }
 
 /// A task's entry. Applied only if `sequence`, `term`, `version` and every `from` are the committed ones;
@@ -123,6 +128,8 @@ const KIND_PRODUCER: u8 = 4;
 const KIND_TRIM: u8 = 5;
 const KIND_GROUP: u8 = 6;
 const KIND_DROP: u8 = 7;
+const KIND_TRANSACTION: u8 = 8;
+const KIND_STEP: u8 = 9;
 
 impl Op {
     /// Roughly how many bytes the operation takes in an entry.
@@ -136,6 +143,8 @@ impl Op {
             Self::Catalogue(_) => 4096,
             Self::Producer { .. } | Self::Trim { .. } | Self::Drop { .. } => 48,
             Self::Group(change) => change.size(),
+            Self::Transaction(change) => change.size(),
+            Self::Step(step) => step.size(),
         }
     }
 }
@@ -165,6 +174,8 @@ impl Entry {
                 }
                 Op::Drop { partition } => put(&mut out, KIND_DROP, partition, []),
                 Op::Group(change) => put(&mut out, KIND_GROUP, change, []),
+                Op::Transaction(change) => put(&mut out, KIND_TRANSACTION, change, []),
+                Op::Step(step) => put(&mut out, KIND_STEP, step, []),
             }
         }
         out
@@ -272,6 +283,8 @@ impl<'a> Cursor<'a> {
             }
             KIND_DROP => Ok(Op::Drop { partition: codec::decode_bare(header)? }),
             KIND_GROUP => Ok(Op::Group(Box::new(codec::decode_bare(header)?))),
+            KIND_TRANSACTION => Ok(Op::Transaction(Box::new(codec::decode_bare(header)?))),
+            KIND_STEP => Ok(Op::Step(Box::new(codec::decode_bare(header)?))),
             other => Err(Error::Kind(other)),
         }
     }
@@ -310,6 +323,16 @@ mod tests {
                     group: "g".into(),
                     term: 2,
                     what: group::What::Commit(vec![(partition, group::Committed::default())]),
+                })),
+                Op::Transaction(Box::new(transaction::Change {
+                    id: "t".into(),
+                    what: transaction::What::Ended { number: 3 },
+                })),
+                Op::Step(Box::new(transaction::Step {
+                    part: transaction::Part::Group("g".into()),
+                    producer: 9,
+                    epoch: 1,
+                    what: transaction::StepWhat::Close { number: 3, commit: true },
                 })),
             ],
         };

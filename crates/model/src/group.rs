@@ -13,6 +13,8 @@ pub struct Group {
     pub formed: Formed,
     /// The next offset to consume of each partition.
     pub offsets: BTreeMap<PartitionId, Committed>,
+    /// What open transactions will add to them, by producer.
+    pub pending: BTreeMap<i64, Pending>,
     /// Shard time of the last change: a group without consumers is forgotten some days after it.
     pub touched_ms: u64,
 }
@@ -52,6 +54,14 @@ pub struct Committed {
     pub epoch: i32,
     /// The client's own words.
     pub metadata: String,
+}
+
+/// Offsets that count once their transaction is committed.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Pending {
+    pub epoch: i16,
+    pub number: u64,
+    pub offsets: BTreeMap<PartitionId, Committed>,
 }
 
 /// A change of one group, computed by its coordinator: whoever led the shard in `term`. In an entry of
@@ -223,6 +233,12 @@ impl Consumer {
         let words = self.client.len() + self.host.len();
         let instance = self.instance.as_ref().map_or(0, String::len);
         96 + words + instance + self.subscription.len() + self.assignment.len()
+    }
+}
+
+impl Pending {
+    pub fn size(&self) -> usize {
+        64 + self.offsets.values().map(Committed::size).sum::<usize>()
     }
 }
 

@@ -16,6 +16,7 @@ pub mod name;
 pub mod origin;
 pub mod problem;
 pub mod settings;
+pub mod transaction;
 
 pub use batch::{Batch, BatchBuilder, Record};
 pub use catalogue::Catalogue;

@@ -160,11 +160,12 @@ impl Answers {
         let Some(mark) = self.board.mark(partition).filter(|_| self.board.here(shard)) else {
             return Said::Elsewhere(self.board.leader(shard));
         };
-        let below = below.min(mark.next);
+        let below = below.min(mark.stable);
         let read = self.segments.read(partition, from.max(mark.start), below, bytes_max as usize);
         match self.board.witness(partition, read) {
             Ok(batches) => {
-                Said::Batches(batches.iter().map(|b: &Batch| b.bytes().clone()).collect())
+                let shown = self.board.shown(partition, batches);
+                Said::Batches(shown.iter().map(|b: &Batch| b.bytes().clone()).collect())
             }
             Err(error) => Said::No(error.to_string()),
         }

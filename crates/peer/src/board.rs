@@ -4,7 +4,8 @@
 //! actors that own the facts, read by all. No guard ever leaves this file.
 
 use dashmap::DashMap;
-use model::{Catalogue, PartitionId, PeerId, ShardId, StreamId, TaskId};
+use model::transaction::Aborted;
+use model::{Batch, Catalogue, PartitionId, PeerId, ShardId, StreamId, TaskId};
 use net::PeerKey;
 use ring::Ring;
 use std::collections::BTreeSet;
@@ -20,6 +21,8 @@ pub struct Mark {
     pub next: i64,
     /// The latest event time of any batch; -1 before the first.
     pub max_time_ms: i64,
+    /// No transaction below it is open: who consumes reads no further.
+    pub stable: i64,
 }
 
 impl Mark {
@@ -28,6 +31,7 @@ impl Mark {
             start: partition.start,
             next: partition.next_offset,
             max_time_ms: partition.max_time_ms,
+            stable: partition.stable(),
         }
     }
 }
@@ -51,6 +55,8 @@ pub struct Board {
     shards: u16,
     routes: Vec<Route>,
     marks: DashMap<PartitionId, Mark>,
+    /// Transactions that were given up, of those partitions that have some.
+    aborted: DashMap<PartitionId, Arc<Vec<Aborted>>>,
     /// Watermarks of tasks and whether they are idle, as far as applied here: what they promise to readers of what
     /// they emit.
     promises: DashMap<TaskId, (i64, bool)>,
@@ -74,6 +80,7 @@ impl Board {
             shards,
             routes: (0..shards).map(|_| Route::default()).collect(),
             marks: DashMap::new(),
+            aborted: DashMap::new(),
             promises: DashMap::new(),
             moved: DashMap::new(),
             catalogue: watch::Sender::new(Arc::new(catalogue)),
@@ -199,8 +206,27 @@ impl Board {
     pub fn mark(&self, partition: PartitionId) -> Option<Mark> {
         self.marks.get(&partition).map(|m| *m)
     }
-    pub fn set_mark(&self, partition: PartitionId, mark: Mark) {
-        self.marks.insert(partition, mark);
+    /// Notes how far a partition is applied. Given-up transactions first: a mark says that they are known.
+    pub fn note(&self, id: PartitionId, partition: &replica::Partition) {
+        let aborted = partition.transactions.aborted();
+        if !aborted.is_empty() || self.aborted.contains_key(&id) {
+            self.aborted.insert(id, aborted.clone());
+        }
+        self.marks.insert(id, Mark::of(partition));
+    }
+    /// The transactions of a partition that were given up and whose events are kept.
+    pub fn aborted(&self, partition: PartitionId) -> Option<Arc<Vec<Aborted>>> {
+        self.aborted.get(&partition).map(|aborted| aborted.clone())
+    }
+    /// Batches as consumers see them: those of given-up transactions are hollow.
+    pub fn shown(&self, partition: PartitionId, batches: Vec<Batch>) -> Vec<Batch> {
+        let Some(aborted) = self.aborted(partition) else { return batches };
+        let is_void = |batch: &Batch| {
+            batch.is_transactional()
+                && aborted.iter().any(|it| it.covers(batch.producer_id(), batch.base_offset()))
+        };
+        let shown = |batch: Batch| if is_void(&batch) { batch.hollow() } else { batch };
+        batches.into_iter().map(shown).collect()
     }
     /// Streams that have events here and are not in the catalogue as it is known here.
     pub fn unknown_streams(&self) -> BTreeSet<StreamId> {
@@ -210,6 +236,7 @@ impl Board {
     }
     pub fn forget_mark(&self, partition: PartitionId) {
         self.marks.remove(&partition);
+        self.aborted.remove(&partition);
     }
 
     /// Hands on what a read came to, and notes where the disk gave back other bytes than were written.

@@ -110,7 +110,7 @@ impl Exchanges {
 
     /// Whether more of the chunk's source is applied here than it tells of.
     pub fn has_more(&self, chunk: &Chunk) -> bool {
-        self.router.board.mark(chunk.source).is_some_and(|mark| chunk.to < mark.next)
+        self.router.board.mark(chunk.source).is_some_and(|mark| chunk.to < mark.stable)
     }
 
     /// The chunk, with what the stage that writes the source promises.
@@ -120,7 +120,7 @@ impl Exchanges {
         let writer = writer.map(|stage| TaskId { stage, bucket: source.partition });
         // Before the mark, which moves first: what is promised holds from that mark on.
         let promise = writer.map(|task| board.promise(task).unwrap_or((i64::MIN, false)));
-        let end = board.mark(source).map_or(0, |mark| mark.next);
+        let end = board.mark(source).map_or(0, |mark| mark.stable);
         let mut chunk = self.compute(wants, source, at)?;
         if let Some(promise) = promise {
             chunk.promise(promise, end);
@@ -132,7 +132,7 @@ impl Exchanges {
         let Some(mark) = self.router.board.mark(source) else {
             return Ok(Chunk::nothing(source, at));
         };
-        if at >= mark.next {
+        if at >= mark.stable {
             return Ok(Chunk::nothing(source, at));
         }
         let exchange = self.exchange(&wants.code, source)?;
@@ -142,7 +142,7 @@ impl Exchanges {
                 Ok(chunk) => return Ok(chunk),
                 Err(Miss { feed_from }) => feed_from,
             };
-            if from >= mark.next {
+            if from >= mark.stable {
                 return Ok(Chunk::nothing(source, at));
             }
             self.feed(&mut exchange, source, from, mark)?;
@@ -158,12 +158,13 @@ impl Exchanges {
         mark: Mark,
     ) -> Result<(), String> {
         let read =
-            self.segments.read(source, from.max(mark.start), mark.next, limits::EXCHANGE_READ);
+            self.segments.read(source, from.max(mark.start), mark.stable, limits::EXCHANGE_READ);
         let batches = self.router.board.witness(source, read).map_err(|e| e.to_string())?;
         if batches.is_empty() && from >= mark.start {
-            return Err(format!("offsets {from} to {} are not to be had", mark.next));
+            return Err(format!("offsets {from} to {} are not to be had", mark.stable));
         }
-        let below = if batches.is_empty() { mark.start } else { mark.next };
+        let below = if batches.is_empty() { mark.start } else { mark.stable };
+        let batches = self.router.board.shown(source, batches);
         exchange.feed(from, &batches, below);
         Ok(())
     }

@@ -12,6 +12,7 @@ mod groups;
 mod offsets;
 mod produce;
 mod streams;
+pub mod transactions;
 
 pub use connection::serve;
 
@@ -226,6 +227,7 @@ fn kafka_error(error: &Failed) -> KafkaError {
             Refusal::Gap => KafkaError::OutOfOrderSequence,
             Refusal::Forgotten => KafkaError::DuplicateSequence,
             Refusal::Fenced => KafkaError::InvalidProducerEpoch,
+            Refusal::NotOpen => KafkaError::InvalidTransaction,
             Refusal::Busy => KafkaError::NotEnoughReplicas,
             Refusal::Full => KafkaError::StorageError,
             Refusal::TooLarge => KafkaError::MessageTooLarge,

@@ -46,6 +46,14 @@ pub const GROUP_CALL: Duration = Duration::from_secs(1_800);
 /// How long a replica here may take to answer what was proposed to it; then the outcome is unknown. Longer than a
 /// leader without a quorum leads on.
 pub const ANSWER: Duration = Duration::from_secs(30);
+/// How often it is looked for transactions that are to be ended.
+pub const TRANSACTIONS_LOOK: Duration = Duration::from_millis(500);
+/// The parts of a decided transaction are told by whoever decided it; so late somebody else does.
+pub const ENDING: Duration = Duration::from_millis(1_500);
+/// Parts of one transaction that are told side by side.
+pub const PARTS_AT_ONCE: usize = 64;
+/// The longest a transaction may be open, as Kafka's `transaction.max.timeout.ms`.
+pub const TRANSACTION_MS_MAX: i32 = 900_000;
 /// Calls under way to all peers.
 pub const CALLS: usize = 8192;
 /// One group commit: more is left for the next frame, so that a sync stays short.

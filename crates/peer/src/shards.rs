@@ -17,7 +17,7 @@ mod queries;
 pub use frame::Outgoing;
 pub use queries::{Found, Query, Standing};
 
-use crate::board::{Board, Mark};
+use crate::board::Board;
 use crate::call::{Calls, Place, ShardStatus};
 use crate::keeper::{self, Keeper};
 use crate::limits;
@@ -288,7 +288,7 @@ impl State {
     fn seat(&mut self, shard: ShardId, replica: Replica) {
         let fold = replica.fold();
         for (partition, found) in fold.partitions() {
-            self.args.board.set_mark(partition, Mark::of(found));
+            self.args.board.note(partition, found);
         }
         for (task, standing) in fold.tasks() {
             self.args.board.set_promise(task, (standing.watermark_ms, standing.is_idle));

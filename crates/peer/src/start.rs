@@ -279,6 +279,7 @@ async fn wire(
         loopback: options.bind.is_loopback(),
     };
     watch("the network", tokio::spawn(links.run(doors.events)));
+    watch("the end of transactions", tokio::spawn(door.clone().watch_transactions()));
     watch("the Kafka listener", tokio::spawn(gateway::serve(doors.kafka, door)));
     watch("the HTTP listener", tokio::spawn(http::serve(doors.http, asked)));
     tokio::spawn(try_addresses(addresses));

@@ -72,6 +72,9 @@ pub enum Answer {
     Dropped,
     /// The group's answer.
     Group(model::group::Changed),
+    /// The answer of a transaction's coordinator, and of one of its parts.
+    Transaction(model::transaction::Changed),
+    Stepped(model::transaction::Stepped),
     /// The fold has applied the barrier: read now.
     Read {
         index: u64,
@@ -92,6 +95,8 @@ pub enum Refusal {
     Forgotten,
     /// The producer's epoch is older than the last one seen.
     Fenced,
+    /// The batch is of a transaction that is not open in the partition.
+    NotOpen,
     /// A commit's assumptions are not the committed ones: restart from the last commit.
     Stale,
     /// Too much is under way: slow down.

@@ -9,81 +9,44 @@ mod forget;
 mod groups;
 mod keep;
 mod origins;
+mod partition;
+mod parts;
 mod recent;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
 pub use crate::configuration::Member;
 
 use crate::action::{Action, Answer, Refusal};
 use crate::configuration::{Change, Configuration};
 use crate::error::Error;
-use crate::limits::{DROPPED_MAX, NONCES_MAX, TERMS_MAX};
+use crate::limits::{CLOSED_MAX, DROPPED_MAX, NONCES_MAX, TERMS_MAX};
 use crate::replica::Config;
 use bytes::Bytes;
 use groups::Groups;
 use model::entry::Commit;
 use model::group::Group;
 use model::log::EntryKind;
+use model::transaction::Transaction;
 use model::{
     Batch, Catalogue, Entry, HardState, LogEntry, MeshId, Op, Origin, PartitionId, ReplicaId,
     ShardId, TaskId,
 };
 use origins::Origins;
+pub use partition::Partition;
 use raft::eraftpb::ConfChangeV2;
 use recent::Recent;
 use rows::Rows;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use transactions::Transactions;
+pub use transactions::is_overdue;
 
 /// Low bits of a producer id; the shard stands above them, and the sign stays free.
 const PRODUCER_COUNTER_BITS: u32 = 47;
-
-/// One ordered piece of a stream, as far as the log says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Partition {
-    /// The first offset that is kept.
-    pub start: i64,
-    /// The offset the next event gets: the high watermark.
-    pub next_offset: i64,
-    /// The latest event time of any batch; -1 before the first.
-    pub max_time_ms: i64,
-    /// Bytes appended so far, trimmed ones included.
-    pub bytes: u64,
-    /// The first offset of each leader term that appended here, oldest first; the oldest are forgotten.
-    pub terms: Vec<(i32, i64)>,
-}
-
-impl Partition {
-    /// The last epoch up to `epoch` that has events here, and the offset after them; nothing for an epoch above
-    /// `term`, the present leader's. What lies below the first one remembered ends where that begins.
-    pub fn end_of(&self, epoch: i32, term: i32) -> Option<(i32, i64)> {
-        if epoch < 0 || epoch > term {
-            return None;
-        }
-        if epoch == term {
-            return Some((term, self.next_offset));
-        }
-        let after = self.terms.partition_point(|(known, _)| *known <= epoch);
-        let end = self.terms.get(after).map_or(self.next_offset, |(_, start)| *start);
-        let last = after.checked_sub(1).map_or(epoch, |at| self.terms[at].0);
-        Some((last, end))
-    }
-
-    /// The epoch of the events at an offset, or -1.
-    pub fn epoch_at(&self, offset: i64) -> i32 {
-        let after = self.terms.partition_point(|(_, start)| *start <= offset);
-        after.checked_sub(1).map_or(-1, |at| self.terms[at].0)
-    }
-}
-
-impl Default for Partition {
-    fn default() -> Self {
-        Self { start: 0, next_offset: 0, max_time_ms: -1, bytes: 0, terms: Vec::new() }
-    }
-}
 
 /// What is committed of a task, its rows excepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -138,6 +101,10 @@ struct Small {
     catalogue: Option<Arc<Catalogue>>,
     groups: Groups,
     dropped: Recent<PartitionId, (), DROPPED_MAX>,
+    transactions: Transactions,
+    /// The number of the last transaction of a producer that was closed in a partition, or in a group.
+    closed: Recent<(i64, PartitionId), u64, CLOSED_MAX>,
+    closed_groups: Recent<(i64, String), u64, CLOSED_MAX>,
 }
 
 impl Fold {
@@ -160,6 +127,9 @@ impl Fold {
             catalogue: None,
             groups: Groups::default(),
             dropped: Recent::default(),
+            transactions: Transactions::default(),
+            closed: Recent::default(),
+            closed_groups: Recent::default(),
         };
         Self { small, rows: Rows::new(config.mesh) }
     }
@@ -222,6 +192,13 @@ impl Fold {
     /// All groups of consumers in the order of their names.
     pub fn groups(&self) -> impl Iterator<Item = (&str, &Group)> {
         self.small.groups.iter()
+    }
+    pub fn transaction(&self, id: &str) -> Option<&Transaction> {
+        self.small.transactions.get(id)
+    }
+    /// All transactional producers in the order of their ids.
+    pub fn transactions(&self) -> impl Iterator<Item = (&str, &Transaction)> {
+        self.small.transactions.iter()
     }
     pub(crate) fn replication(&self) -> u8 {
         self.small.replication
@@ -307,6 +284,8 @@ impl Fold {
                 Ok(Answer::Dropped)
             }
             Op::Group(change) => self.change_group(*change),
+            Op::Transaction(change) => self.change_transaction(*change),
+            Op::Step(step) => self.step(*step, actions),
         }
     }
 
@@ -324,7 +303,16 @@ impl Fold {
         if let Some(base_offset) = self.small.origins.check(partition, origin, &batch)? {
             return Ok(Answer::Appended { base_offset, duplicate: true });
         }
+        if batch.is_transactional() {
+            let known = self.small.partitions.get(&partition).ok_or(Refusal::NotOpen)?;
+            known.transactions.admits(&batch)?;
+        }
         let base_offset = self.place(partition, &batch, actions);
+        if batch.is_transactional()
+            && let Some(known) = self.small.partitions.get_mut(&partition)
+        {
+            known.transactions.wrote(batch.producer_id(), base_offset);
+        }
         self.small.origins.remember(partition, origin, &batch, base_offset);
         Ok(Answer::Appended { base_offset, duplicate: false })
     }

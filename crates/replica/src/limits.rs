@@ -111,6 +111,18 @@ pub const DROPPED_MAX: usize = 4_096;
 pub const BUCKETS_MAX: u32 = 4096;
 /// Stages of one pipeline.
 pub const STAGES_MAX: usize = 256;
+/// Transactional ids a shard keeps.
+pub const TRANSACTIONS_MAX: usize = 4096;
+/// Partitions and groups of one transaction: all are told how it ends.
+pub const TRANSACTION_PARTS_MAX: usize = 4096;
+/// An id without an open transaction is forgotten this long after its last change, as in Kafka, if room is needed.
+pub const TRANSACTION_IDLE_MS: u64 = 7 * 24 * 3_600_000;
+/// Transactions open in one partition.
+pub const OPEN_MAX: usize = 1024;
+/// Given-up transactions whose events one partition still has: more are refused until some are trimmed.
+pub const ABORTED_MAX: usize = 65_536;
+/// Closed transactions that a shard remembers, so that a late wish does not open one again.
+pub const CLOSED_MAX: usize = 16_384;
 /// Groups of consumers a shard keeps.
 pub const GROUPS_MAX: usize = 1024;
 /// Consumers and offsets of one of them, in bytes; an entry must hold a generation.

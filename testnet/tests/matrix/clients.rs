@@ -35,7 +35,7 @@ pub const CLIENTS: &[Client] = &[
             "kafka_python.py",
             &["kafka-python==2.0.2", "lz4", "zstandard", "python-snappy"],
         ),
-        lacks: &["idempotent"],
+        lacks: &["idempotent", "transactions"],
     },
     Client {
         name: "confluent-kafka 2.16",
@@ -55,7 +55,11 @@ pub const CLIENTS: &[Client] = &[
         source: Source::Node("kafkajs.mjs", &["kafkajs@2.2.4"]),
         lacks: &[],
     },
-    Client { name: "kcat", source: Source::Program("kcat", "kcat.py"), lacks: &["admin"] },
+    Client {
+        name: "kcat",
+        source: Source::Program("kcat", "kcat.py"),
+        lacks: &["admin", "transactions"],
+    },
     Client {
         name: "Java 3.9.1",
         source: Source::Jars {

@@ -16,7 +16,8 @@ use std::time::Instant;
 use testnet::scene::{Scene, Setting};
 
 /// What every client is put through.
-const CELLS: [&str; 7] = ["plain", "codecs", "sizes", "group", "seek", "admin", "idempotent"];
+const CELLS: [&str; 8] =
+    ["plain", "codecs", "sizes", "group", "seek", "admin", "idempotent", "transactions"];
 /// A client may take as long for all of them.
 const CLIENT_SECONDS: &str = "150";
 /// Clients at work at one time.

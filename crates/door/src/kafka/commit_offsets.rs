@@ -64,7 +64,7 @@ pub(super) fn decode(reader: &mut Reader, version: i16) -> Result<CommitOffsets,
 }
 
 /// Offset, epoch and metadata, as they stand in two APIs.
-pub(super) fn committed(
+pub(in crate::kafka) fn committed(
     reader: &mut Reader,
     has_epoch: bool,
 ) -> Result<Result<Committed, KafkaError>, Flaw> {

@@ -59,6 +59,13 @@ pub enum KafkaError {
     DuplicateSequence = 46,
     InvalidProducerEpoch = 47,
     InvalidTransaction = 48,
+    /// The transactional id belongs to another producer.
+    UnknownProducerOf = 49,
+    InvalidTimeout = 50,
+    /// Again: the last transaction still ends.
+    Busy = 51,
+    /// Another part of the request was refused.
+    NotAttempted = 55,
     /// Again: the disk is full or failed.
     StorageError = 56,
     UnknownProducer = 59,
@@ -77,8 +84,12 @@ pub enum KafkaError {
     /// Another process has taken the consumer's instance.
     FencedInstance = 82,
     InvalidRecord = 87,
+    /// Again: an open transaction may change the offset.
+    Unstable = 88,
     /// Again: a limit is reached.
     LimitReached = 89,
+    /// A later producer has taken the transactional id.
+    ProducerFenced = 90,
     /// Again: no stream has this id.
     UnknownStreamId = 100,
     UnsupportedEndpoint = 115,

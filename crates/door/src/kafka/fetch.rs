@@ -6,6 +6,7 @@ use super::wire::{Flaw, Reader, Writer};
 use super::{Ask, KafkaError, Reply};
 use bytes::Bytes;
 use model::StreamId;
+use model::transaction::Aborted;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -67,6 +68,8 @@ pub struct Fetched {
     pub stable: i64,
     /// The first offset that is kept.
     pub start: i64,
+    /// The transactions that were given up among the batches, for who reads only committed events.
+    pub aborted: Vec<Aborted>,
     pub batches: Vec<Bytes>,
 }
 
@@ -180,7 +183,7 @@ pub(super) fn encode(writer: &mut Writer, version: i16, reply: &FetchReply) {
 }
 
 fn encode_part(writer: &mut Writer, version: i16, part: &FetchedPart) {
-    let none = Fetched { high: -1, stable: -1, start: -1, batches: Vec::new() };
+    let none = Fetched { high: -1, stable: -1, start: -1, ..Fetched::default() };
     let fetched = part.result.as_ref().unwrap_or(&none);
     writer.i32(part.partition);
     writer.error(part.result.as_ref().err().copied());
@@ -189,8 +192,17 @@ fn encode_part(writer: &mut Writer, version: i16, part: &FetchedPart) {
     if version >= 5 {
         writer.i64(fetched.start);
     }
-    // Aborted transactions: there are none.
-    writer.null_array();
+    match fetched.aborted.is_empty() {
+        true => writer.null_array(),
+        false => {
+            writer.count(fetched.aborted.len());
+            for aborted in &fetched.aborted {
+                writer.i64(aborted.producer);
+                writer.i64(aborted.first);
+                writer.tags();
+            }
+        }
+    }
     if version >= 11 {
         // The replica to read from: the leader.
         writer.i32(-1);

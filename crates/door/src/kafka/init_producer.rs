@@ -1,32 +1,41 @@
-//! InitProducerId (22): an id for an idempotent producer.
+//! InitProducerId (22): an id for an idempotent producer, or the next epoch of a transactional one.
 
 use super::KafkaError;
 use super::wire::{Flaw, Reader, Writer};
 
-/// The question. An id that the producer had before is not taken up again: it gets a new one, whose
-/// epoch is 0.
+/// Before this version clients know only an invalid epoch, and take it as being fenced.
+const FENCED_VERSION_MIN: i16 = 4;
+
+/// The question. An idempotent producer's earlier id is not taken up again: it gets a new one, whose epoch is 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InitProducer {
-    /// Set by transactional producers. No transaction is offered yet: answer
-    /// [`KafkaError::InvalidTransaction`].
+    /// Set by transactional producers.
     pub transactional: Option<String>,
+    /// How long a transaction may be open.
+    pub timeout_ms: i32,
+    /// The id and epoch that the producer had, if it says so.
+    pub before: Option<(i64, i16)>,
 }
 
 pub(super) fn decode(reader: &mut Reader, version: i16) -> Result<InitProducer, Flaw> {
     let transactional = reader.text_opt()?;
-    let _timeout_ms = reader.i32()?;
-    if version >= 3 {
-        let _id = reader.i64()?;
-        let _epoch = reader.i16()?;
-    }
+    let timeout_ms = reader.i32()?;
+    let before = if version >= 3 { (reader.i64()?, reader.i16()?) } else { (-1, -1) };
     reader.tags()?;
-    Ok(InitProducer { transactional })
+    let before = Some(before).filter(|(id, _)| *id >= 0);
+    Ok(InitProducer { transactional, timeout_ms, before })
 }
 
-pub(super) fn encode(writer: &mut Writer, reply: Result<i64, KafkaError>) {
+pub(super) fn encode(writer: &mut Writer, version: i16, reply: Result<(i64, i16), KafkaError>) {
     writer.i32(0);
-    writer.error(reply.err());
-    writer.i64(reply.unwrap_or(-1));
-    writer.i16(if reply.is_ok() { 0 } else { -1 });
+    writer.error(reply.err().map(|error| match error {
+        KafkaError::ProducerFenced if version < FENCED_VERSION_MIN => {
+            KafkaError::InvalidProducerEpoch
+        }
+        other => other,
+    }));
+    let (id, epoch) = reply.unwrap_or((-1, -1));
+    writer.i64(id);
+    writer.i16(epoch);
     writer.tags();
 }

@@ -1,7 +1,7 @@
 //! Produce (0): batches to append. Their bytes stay as the client sent them.
 //!
 //! Every batch has been checked: lengths, checksum, format, counts, events unless they are
-//! compressed, no control batch, no transaction.
+//! compressed, no control batch; of a transaction only with its id.
 
 use super::wire::{Flaw, Reader, Writer};
 use super::{Ask, KafkaError, Refused, Reply, events};
@@ -90,7 +90,7 @@ pub(super) fn decode(reader: &mut Reader, version: i16) -> Result<Decoded, Flaw>
             let partition = reader.i32()?;
             let bytes = reader.blob_opt()?;
             reader.tags()?;
-            let batches = named.clone().and_then(|()| check(bytes, version));
+            let batches = named.clone().and_then(|()| check(bytes, version, &transactional));
             parts.push(ProducePart { stream: stream.clone(), partition, batches });
         }
         reader.tags()?;
@@ -110,7 +110,11 @@ fn check_name(name: &str) -> Result<(), Refused> {
 }
 
 /// The batches of one partition, each checked.
-fn check(bytes: Option<Bytes>, version: i16) -> Result<Vec<Batch>, Refused> {
+fn check(
+    bytes: Option<Bytes>,
+    version: i16,
+    transactional: &Option<String>,
+) -> Result<Vec<Batch>, Refused> {
     if version < VERSION_MIN {
         return Err(KafkaError::UnsupportedVersion.into());
     }
@@ -122,6 +126,10 @@ fn check(bytes: Option<Bytes>, version: i16) -> Result<Vec<Batch>, Refused> {
     while !bytes.is_empty() {
         let (batch, size) = Batch::first(&bytes).map_err(refused)?;
         check_batch(&batch, version)?;
+        if batch.is_transactional() && (transactional.is_none() || batch.producer_id() < 0) {
+            let text = "a batch of a transaction comes without its id";
+            return Err(Refused::new(KafkaError::InvalidTransaction, text));
+        }
         if batches.len() == BATCHES_MAX {
             return Err(Refused::new(KafkaError::InvalidRecord, "there are too many batches"));
         }
@@ -141,9 +149,6 @@ fn check_batch(batch: &Batch, version: i16) -> Result<(), Refused> {
     }
     if batch.is_control() {
         return wrong(KafkaError::InvalidRecord, "clients may not send control batches");
-    }
-    if batch.is_transactional() {
-        return wrong(KafkaError::InvalidTransaction, "transactions are not offered");
     }
     // Only compaction leaves holes; a client's delta would take offsets that no event has.
     if batch.last_offset_delta() != batch.count() - 1 {

@@ -23,6 +23,10 @@ pub const DELETE_STREAMS: i16 = 20;
 pub const TRIM_STREAMS: i16 = 21;
 pub const INIT_PRODUCER: i16 = 22;
 pub const EPOCHS: i16 = 23;
+pub const ADD_PARTITIONS: i16 = 24;
+pub const ADD_OFFSETS: i16 = 25;
+pub const END_TRANSACTION: i16 = 26;
+pub const PEND_OFFSETS: i16 = 28;
 pub const DESCRIBE_SETTINGS: i16 = 32;
 pub const GROW_STREAMS: i16 = 37;
 pub const DELETE_GROUPS: i16 = 42;
@@ -61,6 +65,10 @@ pub const OFFERS: &[Offer] = &[
     Offer { api: TRIM_STREAMS, min: 0, max: 2, flexible: 2 },
     Offer { api: INIT_PRODUCER, min: 0, max: 4, flexible: 2 },
     Offer { api: EPOCHS, min: 2, max: 4, flexible: 4 },
+    Offer { api: ADD_PARTITIONS, min: 0, max: 3, flexible: 3 },
+    Offer { api: ADD_OFFSETS, min: 0, max: 3, flexible: 3 },
+    Offer { api: END_TRANSACTION, min: 0, max: 3, flexible: 3 },
+    Offer { api: PEND_OFFSETS, min: 0, max: 3, flexible: 3 },
     Offer { api: DESCRIBE_SETTINGS, min: 1, max: 4, flexible: 4 },
     Offer { api: GROW_STREAMS, min: 0, max: 3, flexible: 2 },
     Offer { api: DELETE_GROUPS, min: 0, max: 2, flexible: 2 },

@@ -9,6 +9,7 @@ use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic, Forgot
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::*;
+use model::transaction::Aborted;
 use model::{MeshId, PeerId, Settings, StreamId};
 
 #[test]
@@ -153,9 +154,11 @@ fn producer_ids_are_given_in_every_version() {
             ask = ask.with_producer_id(ProducerId(4)).with_producer_epoch(1);
         }
         let request = asked(ApiKey::InitProducerId, version, &ask);
-        assert!(matches!(&request.ask, Ask::InitProducer(InitProducer { transactional: None })));
+        assert!(
+            matches!(&request.ask, Ask::InitProducer(it) if it.transactional.is_none() && it.before == (version >= 3).then_some((4, 1)))
+        );
         let reply: InitProducerIdResponse =
-            answered(&request.head, Reply::InitProducer(Ok(1 << 40)));
+            answered(&request.head, Reply::InitProducer(Ok((1 << 40, 0))));
         assert_eq!((reply.error_code, reply.producer_id.0, reply.producer_epoch), (0, 1 << 40, 0));
         let reply: InitProducerIdResponse =
             answered(&request.head, Reply::InitProducer(Err(KafkaError::CoordinatorNotAvailable)));
@@ -233,8 +236,9 @@ fn check_fetched(head: &Head) {
         result,
     };
     let batches = vec![piece("first"), piece("second")];
+    let aborted = vec![Aborted { producer: 7, first: 71, last: 75 }];
     let parts = vec![
-        part("rain", 5, Ok(Fetched { high: 90, stable: 90, start: 10, batches })),
+        part("rain", 5, Ok(Fetched { high: 90, stable: 80, start: 10, aborted, batches })),
         part("rain", 6, Err(KafkaError::OutOfRange)),
         part("snow", 0, Ok(Fetched::default())),
     ];
@@ -248,7 +252,10 @@ fn check_fetched(head: &Head) {
     }
     assert_eq!((part.partition_index, part.error_code), (5, 0));
     assert_eq!(part.records, Some(piece("firstsecond")));
-    assert_eq!((part.high_watermark, part.last_stable_offset), (90, 90));
+    assert_eq!((part.high_watermark, part.last_stable_offset), (90, 80));
+    let aborted = part.aborted_transactions.as_ref().expect("one was given up");
+    assert_eq!((aborted[0].producer_id.0, aborted[0].first_offset), (7, 71));
+    assert_eq!(rain.partitions[1].aborted_transactions, None);
     assert_eq!(part.log_start_offset, if head.version >= 5 { 10 } else { -1 });
     assert_eq!(rain.partitions[1].error_code, 1);
     // Empty, not null: older clients do not expect null.

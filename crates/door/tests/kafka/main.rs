@@ -9,3 +9,4 @@ mod offsets;
 mod oracle;
 mod pitfalls;
 mod producing;
+mod transactions;

@@ -25,7 +25,7 @@ fn a_newer_api_versions_is_answered_in_version_0_with_error_35_and_the_list() {
         let request = decode(raw(18, version, b"\0whatever")).expect("answered, not rejected");
         assert!(matches!(request.ask, Ask::Versions));
         let bytes = encode(&request.head, Reply::Versions).expect("a reply");
-        let mut expected = vec![1, 2, 3, 4, 0, 35, 0, 0, 0, 24];
+        let mut expected = vec![1, 2, 3, 4, 0, 35, 0, 0, 0, 28];
         expected.extend([0, 0, 0, 0, 0, 9]); // Produce
         expected.extend([0, 1, 0, 4, 0, 13]); // Fetch
         expected.extend([0, 2, 0, 1, 0, 7]); // ListOffsets
@@ -45,6 +45,10 @@ fn a_newer_api_versions_is_answered_in_version_0_with_error_35_and_the_list() {
         expected.extend([0, 21, 0, 0, 0, 2]); // DeleteRecords
         expected.extend([0, 22, 0, 0, 0, 4]); // InitProducerId
         expected.extend([0, 23, 0, 2, 0, 4]); // OffsetForLeaderEpoch
+        expected.extend([0, 24, 0, 0, 0, 3]); // AddPartitionsToTxn
+        expected.extend([0, 25, 0, 0, 0, 3]); // AddOffsetsToTxn
+        expected.extend([0, 26, 0, 0, 0, 3]); // EndTxn
+        expected.extend([0, 28, 0, 0, 0, 3]); // TxnOffsetCommit
         expected.extend([0, 32, 0, 1, 0, 4]); // DescribeConfigs
         expected.extend([0, 37, 0, 0, 0, 3]); // CreatePartitions
         expected.extend([0, 42, 0, 0, 0, 2]); // DeleteGroups
@@ -66,7 +70,7 @@ fn api_versions_has_the_old_response_header_in_version_3_and_4() {
         let request = decode(frame(ApiKey::ApiVersions, version, &ask)).expect("valid");
         let bytes = encode(&request.head, Reply::Versions).expect("a reply");
         // Correlation, then at once the error code and the compact count; no tags in between.
-        assert_eq!(bytes[4..11], [1, 2, 3, 4, 0, 0, 25]);
+        assert_eq!(bytes[4..11], [1, 2, 3, 4, 0, 0, 29]);
     }
 }
 

@@ -12,6 +12,7 @@ pub struct BatchBuilder {
     base_time_ms: i64,
     max_time_ms: i64,
     producer: Option<(i64, i16, i32)>,
+    attributes: i16,
 }
 
 impl BatchBuilder {
@@ -22,6 +23,18 @@ impl BatchBuilder {
     /// Makes the batch one of an idempotent producer.
     pub fn producer(mut self, id: i64, epoch: i16, base_sequence: i32) -> Self {
         self.producer = Some((id, epoch, base_sequence));
+        self
+    }
+
+    /// Makes the batch part of its producer's transaction.
+    pub fn transactional(mut self) -> Self {
+        self.attributes |= super::TRANSACTIONAL;
+        self
+    }
+
+    /// Makes the batch one that clients do not show.
+    pub(super) fn control(mut self) -> Self {
+        self.attributes |= super::TRANSACTIONAL | super::CONTROL;
         self
     }
 
@@ -76,7 +89,7 @@ impl BatchBuilder {
         bytes.extend_from_slice(&0i32.to_be_bytes());
         bytes.push(2);
         bytes.extend_from_slice(&[0; 4]);
-        bytes.extend_from_slice(&0i16.to_be_bytes());
+        bytes.extend_from_slice(&self.attributes.to_be_bytes());
         bytes.extend_from_slice(&(self.count - 1).to_be_bytes());
         bytes.extend_from_slice(&self.base_time_ms.to_be_bytes());
         bytes.extend_from_slice(&self.max_time_ms.to_be_bytes());

@@ -202,12 +202,12 @@ impl Puller {
             for partition in 0..partitions {
                 let id = PartitionId { stream: *stream, partition };
                 let Some(mark) = exchanges.router.board.mark(id) else { continue };
-                if seen.get(&id) == Some(&mark.next) {
+                if seen.get(&id) == Some(&mark.stable) {
                     continue;
                 }
                 moved = true;
                 if self.feed(exchanges, id, mark) == Look::Done {
-                    seen.insert(id, mark.next);
+                    seen.insert(id, mark.stable);
                 } else {
                     look = Look::Full;
                 }
@@ -223,7 +223,7 @@ impl Puller {
         let look = loop {
             match exchange.ahead(exchanges.now_ms()) {
                 None => break Look::Full,
-                Some(from) if from >= mark.next => break Look::Done,
+                Some(from) if from >= mark.stable => break Look::Done,
                 Some(from) if exchanges.feed(&mut exchange, id, from, mark).is_err() => {
                     break Look::Full;
                 }

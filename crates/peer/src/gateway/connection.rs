@@ -206,6 +206,7 @@ impl Door {
             Ask::AlterSettings(ask) => Box::pin(async move { door.alter_settings(ask).await }),
             Ask::DescribeMesh(ask) => Box::pin(async move { door.describe_mesh(ask) }),
             Ask::Epochs(ask) => Box::pin(async move { Reply::Epochs(door.epochs_any(ask).await) }),
+            Ask::Transact(ask) => Box::pin(async move { door.transact(ask).await }),
             Ask::DeleteGroups(ask) => Box::pin(async move { door.delete_groups(ask).await }),
         }
     }

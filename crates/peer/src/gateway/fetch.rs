@@ -4,7 +4,9 @@ use super::{Door, Located};
 use crate::limits;
 use bytes::Bytes;
 use door::kafka::{Fetch, FetchPart, Fetched, FetchedPart, KafkaError, Which};
+use model::Batch;
 use model::catalogue::{Catalogue, Stream};
+use model::transaction::Aborted;
 use std::time::{Duration, Instant};
 
 /// The longest a client may wait, whatever it asks for.
@@ -41,7 +43,7 @@ impl Door {
         let mut refused = false;
         let mut parts = Vec::with_capacity(ask.parts.len());
         for part in &ask.parts {
-            let result = self.look_at(part, left, total == 0);
+            let result = self.look_at(part, ask.committed, left, total == 0);
             match &result {
                 Ok(fetched) => {
                     let bytes: usize = fetched.batches.iter().map(Bytes::len).sum();
@@ -59,7 +61,13 @@ impl Door {
         (parts, total, refused)
     }
 
-    fn look_at(&self, part: &FetchPart, left: usize, first: bool) -> Result<Fetched, KafkaError> {
+    fn look_at(
+        &self,
+        part: &FetchPart,
+        committed: bool,
+        left: usize,
+        first: bool,
+    ) -> Result<Fetched, KafkaError> {
         let catalogue = self.board().catalogue();
         let unknown = match part.stream {
             Which::Name(_) => KafkaError::UnknownStream,
@@ -72,9 +80,10 @@ impl Door {
             return Err(KafkaError::OutOfRange);
         }
         let bytes_max = left.min(part.max_bytes as usize);
-        let mut batches = Vec::new();
-        if part.offset < mark.next && (bytes_max > 0 || first) {
-            let read = self.segments.read(located.partition, part.offset, mark.next, bytes_max);
+        let (mut batches, mut next) = (Vec::new(), part.offset);
+        let end = if committed { mark.stable } else { mark.next };
+        if part.offset < end && (bytes_max > 0 || first) {
+            let read = self.segments.read(located.partition, part.offset, end, bytes_max);
             let read = self.board().witness(located.partition, read).map_err(|error| {
                 tracing::error!(partition = ?located.partition, %error, "events cannot be read");
                 KafkaError::StorageError
@@ -82,10 +91,15 @@ impl Door {
             // Only the first batch of an answer may be larger than its limit.
             let fits = first || read.first().is_some_and(|batch| batch.size() <= bytes_max);
             if fits {
+                next = read.last().map_or(part.offset, Batch::next_offset);
                 batches = read.iter().map(|batch| batch.bytes().clone()).collect();
             }
         }
-        Ok(Fetched { high: mark.next, stable: mark.next, start: mark.start, batches })
+        let aborted = self.board().aborted(located.partition).filter(|_| committed);
+        let among = |it: &&Aborted| it.last >= part.offset && it.first < next;
+        let aborted = aborted.map(|all| all.iter().filter(among).copied().collect());
+        let (high, stable, start) = (mark.next, mark.stable, mark.start);
+        Ok(Fetched { high, stable, start, aborted: aborted.unwrap_or_default(), batches })
     }
 
     /// A partition that is led here, if the client's epoch is the present one.

@@ -9,7 +9,7 @@ use door::kafka::{
     DescribedGroup, FindCoordinator, GroupOffsets, KafkaError, ListedGroup, OffsetOf, Parts, Reply,
     WantedOffsets,
 };
-use model::group::{Ask, Committed, Group, Refusal, Said};
+use model::group::{Ask, Committed, Group, Pending, Refusal, Said};
 use model::{Catalogue, PartitionId, ShardId, hash};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,14 +20,13 @@ impl Door {
     pub(super) fn find_coordinator(&self, ask: FindCoordinator) -> Reply {
         let peers = self.told(&self.board().catalogue());
         let find = |key: &str| match ask.kind {
-            Coordinates::Group => {
+            Coordinates::Group | Coordinates::Transaction => {
                 let shard = hash::shard_of_group(key, self.board().shards());
                 let leader =
                     if self.single { Some(self.board().me()) } else { self.board().leader(shard) };
                 let found = peers.iter().find(|peer| Some(peer.id) == leader);
                 found.cloned().ok_or(KafkaError::CoordinatorNotAvailable)
             }
-            Coordinates::Transaction => Err(KafkaError::CoordinatorNotAvailable),
             Coordinates::Other => Err(KafkaError::InvalidRequest),
         };
         let found = |key: String| Coordinator { result: find(&key), key };
@@ -98,12 +97,12 @@ impl Door {
     pub(super) async fn committed_offsets(&self, ask: CommittedOffsets) -> Reply {
         let mut groups = Vec::with_capacity(ask.groups.len());
         for wanted in ask.groups {
-            groups.push(self.committed_of(wanted).await);
+            groups.push(self.committed_of(wanted, ask.stable).await);
         }
         Reply::CommittedOffsets(groups)
     }
 
-    async fn committed_of(&self, wanted: WantedOffsets) -> GroupOffsets {
+    async fn committed_of(&self, wanted: WantedOffsets, stable: bool) -> GroupOffsets {
         let shard = hash::shard_of_group(&wanted.group, self.board().shards());
         if !self.single
             && let Err(refusal) = self.led_here(&wanted.group).await
@@ -115,7 +114,15 @@ impl Door {
             Ok((Found::Group(found), _)) => found.unwrap_or_default(),
             _ => return wanted.refuse(KafkaError::NotCoordinator),
         };
-        let parts = offsets_of(&self.board().catalogue(), &kept, wanted.parts);
+        let catalogue = self.board().catalogue();
+        let mut parts = offsets_of(&catalogue, &kept, wanted.parts);
+        for part in parts.iter_mut().filter(|_| stable && !kept.pending.is_empty()) {
+            let id = partition(&catalogue, &part.stream, part.partition);
+            let may_change = |it: &Pending| id.is_some_and(|id| it.offsets.contains_key(&id));
+            if kept.pending.values().any(may_change) {
+                part.result = Err(KafkaError::Unstable);
+            }
+        }
         GroupOffsets { group: wanted.group, error: None, parts }
     }
 
@@ -176,7 +183,11 @@ impl Door {
     }
 }
 
-fn partition(catalogue: &Catalogue, stream: &str, partition: i32) -> Option<PartitionId> {
+pub(super) fn partition(
+    catalogue: &Catalogue,
+    stream: &str,
+    partition: i32,
+) -> Option<PartitionId> {
     let stream = catalogue.stream(stream)?;
     let index = u32::try_from(partition).ok().filter(|index| *index < stream.partitions)?;
     Some(PartitionId { stream: stream.id, partition: index })

@@ -1,13 +1,14 @@
 //! Offsets by place and time.
 
-use super::Door;
+use super::{Door, Located};
 use door::kafka::{Found, FoundPart, KafkaError, ListOffsets, OffsetPart, Place};
 
 impl Door {
     pub(super) async fn list_offsets(&self, ask: ListOffsets) -> Vec<FoundPart> {
         let door = self.clone();
         // Looking up a time reads segments.
-        let work = move || ask.parts.into_iter().map(|part| door.find(part)).collect();
+        let committed = ask.committed;
+        let work = move || ask.parts.into_iter().map(|part| door.find(part, committed)).collect();
         let mut parts: Vec<FoundPart> = match tokio::task::spawn_blocking(work).await {
             Ok(parts) => parts,
             Err(error) => {
@@ -32,26 +33,28 @@ impl Door {
         }
     }
 
-    fn find(&self, part: OffsetPart) -> FoundPart {
+    fn find(&self, part: OffsetPart, committed: bool) -> FoundPart {
         let OffsetPart { stream, partition, epoch, place } = part;
-        let result = place.and_then(|place| self.find_place(&stream, partition, epoch, place));
+        let result = place.and_then(|place| {
+            let located = self.lead_of(&stream, partition, epoch)?;
+            self.find_place(located, place, committed)
+        });
         FoundPart { stream, partition, result }
     }
 
     fn find_place(
         &self,
-        stream: &str,
-        partition: i32,
-        epoch: Option<i32>,
+        located: Located,
         place: Place,
+        committed: bool,
     ) -> Result<Found, KafkaError> {
-        let located = self.lead_of(stream, partition, epoch)?;
         let mark = self.board().mark(located.partition).unwrap_or_default();
+        let end = if committed { mark.stable } else { mark.next };
         let term = self.board().term(located.shard) as i32;
         let at = |offset| Found { offset, time_ms: -1, epoch: term };
         let time_ms = match place {
             Place::First => return Ok(at(mark.start)),
-            Place::Next => return Ok(at(mark.next)),
+            Place::Next => return Ok(at(end)),
             Place::MaxTime if mark.next == mark.start => return Ok(Found::NOTHING),
             Place::MaxTime => mark.max_time_ms,
             Place::Time(time_ms) => time_ms,
@@ -61,7 +64,7 @@ impl Door {
             tracing::error!(partition = ?located.partition, %error, "a time cannot be looked up");
             KafkaError::StorageError
         })?;
-        let found = found.filter(|(offset, _)| *offset < mark.next);
+        let found = found.filter(|(offset, _)| *offset < end);
         Ok(found.map_or(Found::NOTHING, |(offset, time_ms)| Found { offset, time_ms, epoch: term }))
     }
 }

@@ -88,15 +88,15 @@ impl Door {
     }
 
     pub(super) async fn init_producer(&self, ask: InitProducer) -> Reply {
-        if ask.transactional.is_some() {
-            return Reply::InitProducer(Err(KafkaError::InvalidTransaction));
+        if let Some(id) = ask.transactional {
+            return Reply::InitProducer(self.begin_producer(id, ask.timeout_ms, ask.before).await);
         }
         let shards = self.board().shards();
         let led = (0..shards).map(ShardId).find(|shard| self.board().leading(*shard));
         let shard = led.unwrap_or_else(|| ShardId(rand::random_range(0..shards)));
         let op = Op::Producer { nonce: rand::random() };
         Reply::InitProducer(match self.router.propose(shard, op).await {
-            Ok(Answer::Producer { id }) => Ok(id),
+            Ok(Answer::Producer { id }) => Ok((id, 0)),
             Ok(_) => Err(KafkaError::Unknown),
             Err(error) => Err(kafka_error(&error)),
         })

@@ -138,7 +138,9 @@ async fn read_once(
     let mut events = Vec::new();
     let mut next = query.offset;
     'batches: for batch in &batches {
-        for record in batch.records(limits::BATCH_PLAIN_BYTES).map_err(malformed)? {
+        let is_shown = !batch.is_control();
+        let records = is_shown.then(|| batch.records(limits::BATCH_PLAIN_BYTES)).transpose();
+        for record in records.map_err(malformed)?.into_iter().flatten() {
             let record = record.map_err(malformed)?;
             if record.offset < query.offset {
                 continue;
@@ -179,11 +181,11 @@ async fn batches(
     };
     let board = &asked.router.board;
     let leader = board.leader(shard);
-    let enough = board.mark(partition).is_some_and(|mark| mark.next >= below);
+    let enough = board.mark(partition).is_some_and(|mark| mark.stable >= below);
     if enough && board.here(shard) {
         let read = asked.segments.read(partition, from, below, limits::BATCH_BYTES);
         match board.witness(partition, read) {
-            Ok(found) => return Ok(found),
+            Ok(found) => return Ok(board.shown(partition, found)),
             Err(error) if leader == Some(board.me()) => return Err(broken(error.to_string())),
             Err(error) => tracing::warn!(?partition, %error, "events are read at their leader"),
         }

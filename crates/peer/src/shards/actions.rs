@@ -1,7 +1,6 @@
 //! Carries out what replicas ask for.
 
 use super::{Slot, State, Waiting, frame_full, record_bytes};
-use crate::board::Mark;
 use crate::snapshot;
 use bytes::Bytes;
 use model::{Batch, PartitionId, PeerId, ReplicaId, ShardId, TaskId};
@@ -122,10 +121,10 @@ impl State {
                     return;
                 }
             }
+            let board = self.args.board.clone();
             let Some(slot) = self.slot(shard) else { continue };
             if let Some(found) = slot.replica.fold().partition(partition) {
-                let mark = Mark::of(found);
-                self.args.board.set_mark(partition, mark);
+                board.note(partition, found);
             }
             self.args.board.stream_moved(partition.stream);
         }
@@ -158,10 +157,10 @@ impl State {
         if let Err(error) = self.args.segments.trim(partition, offset) {
             tracing::warn!(?partition, offset, %error, "old events cannot be removed");
         }
+        let board = self.args.board.clone();
         let Some(slot) = self.slot(shard) else { return };
         if let Some(found) = slot.replica.fold().partition(partition) {
-            let mark = Mark::of(found);
-            self.args.board.set_mark(partition, mark);
+            board.note(partition, found);
         }
     }
 

@@ -1,7 +1,6 @@
 //! Checkpoints and snapshots: what moves folds between memory, tables and neighbours.
 
 use super::{Slot, State};
-use crate::board::Mark;
 use crate::keeper::{Due, Exported, Kept};
 use crate::{limits, snapshot};
 use bytes::Bytes;
@@ -105,7 +104,7 @@ impl State {
         }
         slot.fetching = false;
         let index = fold.index();
-        let marks: Vec<_> = fold.partitions().map(|(id, p)| (id, Mark::of(p))).collect();
+        let partitions: Vec<_> = fold.partitions().map(|(id, p)| (id, p.clone())).collect();
         if !self.step(shard, Input::Fetched { message, fold }) {
             // It caught up by its log meanwhile, or was offered another one. What the store holds of this one is of
             // the same committed log: saves below it change nothing there, and appends skip what it brought.
@@ -115,8 +114,8 @@ impl State {
         if let Some(slot) = self.slot(shard) {
             slot.checkpointed = index;
         }
-        for (partition, mark) in marks {
-            self.args.board.set_mark(partition, mark);
+        for (partition, found) in partitions {
+            self.args.board.note(partition, &found);
             self.args.board.stream_moved(partition.stream);
         }
         self.catalogue_restored(shard);

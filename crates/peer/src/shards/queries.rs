@@ -5,7 +5,9 @@ use crate::call::Place;
 use crate::limits;
 use bytes::Bytes;
 use model::group::Group;
+use model::transaction::{Phase, Transaction};
 use model::{PartitionId, ShardId, TaskId};
+use replica::fold::is_overdue;
 use replica::{Answer, Input, Partition, Refusal, TaskState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -32,7 +34,7 @@ pub enum Query {
     Restore {
         task: TaskId,
     },
-    /// Start and next offset of a partition.
+    /// Start and stable offset of a partition.
     Mark {
         partition: PartitionId,
     },
@@ -52,6 +54,15 @@ pub enum Query {
     },
     /// The groups of the shard.
     Groups,
+    /// A transactional producer.
+    Transaction {
+        id: String,
+    },
+    /// Ids and numbers of the transactions that are to be ended by whoever leads the shard: decided ones whose parts
+    /// do not all know it some time after, and those open for too long.
+    Overdue {
+        now_ms: u64,
+    },
 }
 
 /// What was found.
@@ -70,6 +81,8 @@ pub enum Found {
     Group(Option<Box<Group>>),
     /// Name, kind, and whether it has consumers.
     Groups(Vec<(String, String, bool)>),
+    Transaction(Option<Box<Transaction>>),
+    Overdue(Vec<(String, u64)>),
 }
 
 /// Where a task stands: its rows excepted, all that is committed of it.
@@ -144,7 +157,7 @@ impl State {
                 Found::Restore(state, fold.scan(*task, &[], usize::MAX))
             }
             Query::Mark { partition } => {
-                Found::Mark(fold.partition(*partition).map(|p| (p.start, p.next_offset)))
+                Found::Mark(fold.partition(*partition).map(|p| (p.start, p.stable())))
             }
             Query::Partition { partition } => Found::Partition(fold.partition(*partition).cloned()),
             Query::Partitions => Found::Partitions(fold.partitions().map(|(id, _)| id).collect()),
@@ -157,6 +170,18 @@ impl State {
                     (name.to_owned(), formed.kind.clone(), !formed.consumers.is_empty())
                 };
                 Found::Groups(fold.groups().map(listed).collect())
+            }
+            Query::Transaction { id } => {
+                Found::Transaction(fold.transaction(id).cloned().map(Box::new))
+            }
+            Query::Overdue { now_ms } => {
+                let patience = limits::ENDING.as_millis() as u64;
+                let due = |it: &Transaction| match it.phase {
+                    Phase::Ending { .. } => now_ms.saturating_sub(it.touched_ms) >= patience,
+                    _ => is_overdue(it, *now_ms),
+                };
+                let due = fold.transactions().filter(|(_, it)| due(it));
+                Found::Overdue(due.map(|(id, it)| (id.to_owned(), it.number)).collect())
             }
         };
         Some((found, place))

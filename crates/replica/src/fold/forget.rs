@@ -37,6 +37,7 @@ impl Fold {
         let start = offset.min(partition.next_offset);
         if start > partition.start {
             partition.start = start;
+            partition.transactions.trimmed(start);
             actions.push(Action::Trim { partition: id, offset: start });
         }
         Answer::Trimmed { start: partition.start }

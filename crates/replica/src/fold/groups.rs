@@ -5,7 +5,8 @@
 
 use crate::limits::{GROUP_BYTES_MAX, GROUP_IDLE_MS, GROUPS_BYTES_MAX, GROUPS_MAX};
 use model::PartitionId;
-use model::group::{Changed, Committed, Formed, Group, What};
+use model::group::{Changed, Committed, Formed, Group, Pending, What};
+use model::transaction::Stepped;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -77,10 +78,80 @@ impl Groups {
         }
     }
 
+    /// A transaction of a producer (id, epoch, number) will bring offsets.
+    pub fn open(
+        &mut self,
+        now_ms: u64,
+        name: String,
+        (producer, epoch, number): (i64, i16, u64),
+    ) -> Stepped {
+        let old = self.get(&name).and_then(|group| group.pending.get(&producer));
+        if old.is_some_and(|old| old.number > number) {
+            return Stepped::Closed;
+        }
+        if old.is_some_and(|old| old.number == number) {
+            return Stepped::Done;
+        }
+        let fresh = Pending { epoch, number, offsets: BTreeMap::new() };
+        let old = old.map_or(0, Pending::size);
+        match self.room(now_ms, name, fresh.size(), old) {
+            None => Stepped::Full,
+            Some(group) => {
+                group.pending.insert(producer, fresh);
+                Stepped::Done
+            }
+        }
+    }
+
+    /// Keeps what an open transaction of a producer (id, epoch) brings.
+    pub fn pend(
+        &mut self,
+        now_ms: u64,
+        name: String,
+        (producer, epoch): (i64, i16),
+        offsets: Vec<(PartitionId, Committed)>,
+    ) -> Stepped {
+        let old = self.get(&name).and_then(|group| group.pending.get(&producer));
+        let Some(old) = old.filter(|old| old.epoch == epoch) else { return Stepped::Closed };
+        let mut new = old.clone();
+        new.offsets.extend(offsets);
+        let size = old.size();
+        match self.room(now_ms, name, new.size(), size) {
+            None => Stepped::Full,
+            Some(group) => {
+                group.pending.insert(producer, new);
+                Stepped::Done
+            }
+        }
+    }
+
+    /// The transaction (producer, number) has ended.
+    pub fn close(&mut self, now_ms: u64, name: &str, (producer, number): (i64, u64), commit: bool) {
+        let Some(kept) = self.kept.get_mut(name) else { return };
+        if kept.group.pending.get(&producer).is_none_or(|it| it.number != number) {
+            return;
+        }
+        let Some(pending) = kept.group.pending.remove(&producer) else { return };
+        let mut freed = pending.size();
+        let mut taken = 0;
+        if commit {
+            let offsets = &kept.group.offsets;
+            let old = pending.offsets.keys().filter_map(|id| offsets.get(id));
+            freed += old.map(Committed::size).sum::<usize>();
+            taken = pending.offsets.values().map(Committed::size).sum();
+            kept.group.offsets.extend(pending.offsets);
+        }
+        kept.bytes = kept.bytes + taken - freed;
+        self.bytes = self.bytes + taken - freed;
+        kept.group.touched_ms = now_ms;
+    }
+
     fn delete(&mut self, name: &str) -> Changed {
         match self.get(name) {
             None => Changed::Missing,
-            Some(group) if !group.formed.consumers.is_empty() => Changed::InUse,
+            Some(group) if !group.formed.consumers.is_empty() || !group.pending.is_empty() => {
+                Changed::InUse
+            }
             Some(_) => {
                 self.forget(name);
                 Changed::Done
@@ -118,7 +189,8 @@ impl Groups {
     fn forget_idle(&mut self, now_ms: u64, but: &str) {
         let idle = |(name, kept): &(&String, &Kept)| {
             let unused = now_ms.saturating_sub(kept.group.touched_ms) >= GROUP_IDLE_MS;
-            *name != but && unused && kept.group.formed.consumers.is_empty()
+            let group = &kept.group;
+            *name != but && unused && group.formed.consumers.is_empty() && group.pending.is_empty()
         };
         let names: Vec<String> =
             self.kept.iter().filter(idle).map(|(name, _)| name.clone()).collect();
@@ -212,6 +284,32 @@ mod tests {
         assert_eq!(groups.change(0, "more".into(), of_bytes(most)), Changed::Full);
         assert_eq!(groups.change(0, "0".into(), of_bytes(1)), Changed::Done);
         assert_eq!(groups.change(0, "more".into(), of_bytes(most)), Changed::Done);
+    }
+
+    #[test]
+    fn offsets_of_a_transaction_count_when_it_is_committed_and_never_when_it_is_not() {
+        let mut groups = Groups::default();
+        let offset = |offset| vec![(HERE, Committed { offset, ..Committed::default() })];
+        let mut end = |number, offsets: i64, commit| {
+            assert_eq!(groups.pend(0, "g".into(), (9, 1), offset(7)), Stepped::Closed);
+            assert_eq!(groups.open(0, "g".into(), (9, 1, number)), Stepped::Done);
+            assert_eq!(groups.pend(0, "g".into(), (9, 0), offset(7)), Stepped::Closed, "fenced");
+            assert_eq!(groups.pend(0, "g".into(), (9, 1), offset(offsets)), Stepped::Done);
+            assert_eq!(groups.change(0, "g".into(), What::Delete), Changed::InUse);
+            groups.close(0, "g", (9, number - 1), true);
+            assert!(!groups.get("g").expect("kept").pending.is_empty(), "an older one's end");
+            groups.close(0, "g", (9, number), commit);
+            let group = groups.get("g").expect("kept");
+            assert!(group.pending.is_empty());
+            assert_eq!(groups.bytes, groups.kept["g"].bytes);
+            let all: usize = group.offsets.values().map(Committed::size).sum();
+            assert_eq!(groups.bytes, GROUP_BYTES + 1 + all, "what is counted is there");
+            group.offsets.get(&HERE).map(|it| it.offset)
+        };
+        assert_eq!(end(1, 5, false), None);
+        assert_eq!(end(2, 6, true), Some(6));
+        assert_eq!(end(3, 8, false), Some(6));
+        assert_eq!(end(4, 9, true), Some(9));
     }
 
     #[test]

@@ -146,7 +146,9 @@ impl Replica {
             | Op::Producer { .. }
             | Op::Trim { .. }
             | Op::Drop { .. }
-            | Op::Group(_) => {}
+            | Op::Group(_)
+            | Op::Transaction(_)
+            | Op::Step(_) => {}
         }
         if self.proposals.is_full(size) { Err(Refusal::Busy) } else { Ok(size) }
     }

@@ -113,7 +113,7 @@ async fn serve(mesh: Arc<Mutex<Mesh>>, door: usize, mut socket: TcpStream) {
             match request.ask {
                 Ask::Versions => Some(Reply::Versions),
                 Ask::Metadata(_) => Some(mesh.layout()),
-                Ask::InitProducer(_) => Some(Reply::InitProducer(Ok(7))),
+                Ask::InitProducer(_) => Some(Reply::InitProducer(Ok((7, 0)))),
                 Ask::Produce(ask) => mesh.produce(door, ask),
                 other => panic!("{other:?} was not expected"),
             }

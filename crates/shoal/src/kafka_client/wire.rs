@@ -352,7 +352,7 @@ mod tests {
     #[test]
     fn the_door_speaks_our_versions_and_gives_producer_ids() {
         assert_eq!(check_versions(&mut answer(versions(7), Reply::Versions)), Ok(()));
-        let mut given = answer(init_producer(7), Reply::InitProducer(Ok(77)));
+        let mut given = answer(init_producer(7), Reply::InitProducer(Ok((77, 0))));
         assert_eq!(producer_id(&mut given), Ok(ProducerId { id: 77, epoch: 0 }));
         let refused = Reply::InitProducer(Err(KafkaError::CoordinatorNotAvailable));
         assert_eq!(producer_id(&mut answer(init_producer(7), refused)), Err(Error::Refused(15)));
