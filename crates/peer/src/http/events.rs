@@ -161,6 +161,32 @@ fn malformed(error: model::batch::Error) -> Failure {
     Problem::new("SH0402", "a stored batch cannot be read", error.to_string(), fix).into()
 }
 
+/// Reads on where a read has ended early: if that is because the disk gave back something else, it is noted.
+fn read_here(
+    asked: &Asked,
+    partition: PartitionId,
+    from: i64,
+    below: i64,
+) -> Result<Vec<Batch>, store::Error> {
+    let mut found: Vec<Batch> = Vec::new();
+    let mut left = limits::BATCH_BYTES;
+    let mut next = from;
+    while next < below && left > 0 {
+        let read = asked.segments.read(partition, next, below, left);
+        match asked.router.board.witness(partition, read) {
+            Ok(more) if more.is_empty() => break,
+            Ok(more) => {
+                next = more.last().map_or(below, Batch::next_offset);
+                left = left.saturating_sub(more.iter().map(Batch::size).sum());
+                found.extend(more);
+            }
+            Err(error) if found.is_empty() => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(found)
+}
+
 async fn batches(
     asked: &Asked,
     partition: PartitionId,
@@ -183,8 +209,7 @@ async fn batches(
     let leader = board.leader(shard);
     let enough = board.mark(partition).is_some_and(|mark| mark.stable >= below);
     if enough && board.here(shard) {
-        let read = asked.segments.read(partition, from, below, limits::BATCH_BYTES);
-        match board.witness(partition, read) {
+        match read_here(asked, partition, from, below) {
             Ok(found) => return Ok(board.shown(partition, found)),
             Err(error) if leader == Some(board.me()) => return Err(broken(error.to_string())),
             Err(error) => tracing::warn!(?partition, %error, "events are read at their leader"),
