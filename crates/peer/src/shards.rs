@@ -396,8 +396,11 @@ impl State {
                 let rest = std::mem::replace(&mut self.records, unwritten.records);
                 self.records.extend(rest);
                 self.persists.extend(unwritten.persists);
-                if unwritten.gone {
-                    self.on_fenced("the journal's thread has ended".to_owned());
+                // Behind what the thread itself may have said before it ended.
+                if unwritten.gone
+                    && self.me.cast(Msg::Fenced("the journal's thread has ended".into())).is_err()
+                {
+                    tracing::debug!("the journal's thread has ended, and so does this actor");
                 }
                 return;
             }
