@@ -4,8 +4,6 @@ use std::time::Duration;
 
 /// Bytes that clients may have under way in one peer. A quarter of the smallest machine we care for (1 GiB).
 pub const CREDIT_BYTES: usize = 256 << 20;
-/// Of these, what one shard may hold: a shard without a quorum must not starve the others.
-pub const CREDIT_BYTES_SHARD: usize = CREDIT_BYTES / 4;
 /// Bytes one client connection may have under way before it is read no further.
 pub const CONNECTION_BYTES: usize = 16 << 20;
 /// Requests of one client connection under way at once; Kafka clients use 5, pipelining ones more.

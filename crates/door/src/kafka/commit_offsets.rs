@@ -33,14 +33,17 @@ pub struct CommittedPart {
     pub result: Result<(), KafkaError>,
 }
 
+impl CommitPart {
+    /// Its own refusal, if it has one, goes before that of the whole.
+    pub fn refuse(self, error: KafkaError) -> CommittedPart {
+        let Self { stream, partition, committed } = self;
+        CommittedPart { stream, partition, result: Err(committed.err().unwrap_or(error)) }
+    }
+}
+
 impl CommitOffsets {
     pub fn refuse(self, error: KafkaError) -> Vec<CommittedPart> {
-        let refuse = |part: CommitPart| CommittedPart {
-            stream: part.stream,
-            partition: part.partition,
-            result: Err(part.committed.err().unwrap_or(error)),
-        };
-        self.parts.into_iter().map(refuse).collect()
+        self.parts.into_iter().map(|part| part.refuse(error)).collect()
     }
 }
 

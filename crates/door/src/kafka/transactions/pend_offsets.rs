@@ -22,12 +22,7 @@ pub struct PendOffsets {
 
 impl PendOffsets {
     pub fn refuse(self, error: KafkaError) -> Vec<CommittedPart> {
-        let refuse = |part: CommitPart| CommittedPart {
-            stream: part.stream,
-            partition: part.partition,
-            result: Err(part.committed.err().unwrap_or(error)),
-        };
-        self.parts.into_iter().map(refuse).collect()
+        self.parts.into_iter().map(|part| part.refuse(error)).collect()
     }
 }
 
