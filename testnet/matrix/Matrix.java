@@ -91,7 +91,8 @@ public class Matrix {
                 open.remove(w[0]).commitTransaction();
                 return List.of();
             case "join":
-                consumers.put(w[0], new Reader(w[0], w[1], w[2]));
+            case "deal":
+                consumers.put(w[0], new Reader(w[0], w[1], w[2], verb.equals("deal")));
                 return List.of();
             case "leave":
                 consumers.remove(w[0]).leave();
@@ -292,9 +293,11 @@ public class Matrix {
         final String name;
         final String stream;
         final String group;
+        final boolean dealt;
         volatile boolean stopped;
 
-        Reader(String name, String stream, String group) {
+        Reader(String name, String stream, String group, boolean dealt) {
+            this.dealt = dealt;
             this.name = name;
             this.stream = stream;
             this.group = group;
@@ -304,8 +307,13 @@ public class Matrix {
 
         @Override
         public void run() {
-            Properties settings = settings("group.id", group, "client.id", name, "heartbeat.interval.ms", "500",
-                "session.timeout.ms", "10000", "auto.commit.interval.ms", "200");
+            Properties settings = settings("group.id", group, "client.id", name, "auto.commit.interval.ms", "200");
+            if (dealt) {
+                settings.put("group.protocol", "consumer");
+            } else {
+                settings.put("heartbeat.interval.ms", "500");
+                settings.put("session.timeout.ms", "10000");
+            }
             try (KafkaConsumer<byte[], byte[]> reader = consumer(settings)) {
                 reader.subscribe(List.of(stream));
                 while (!stopped) {

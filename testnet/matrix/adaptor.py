@@ -41,20 +41,26 @@ def show(offset, key, value, time_ms, headers):
 
 
 class Consumers:
-    """Consumers of groups, each on a thread: `consume(name, stream, group, stopped, got)` until `stopped()`."""
+    """Consumers of groups, each on a thread: `consume(name, stream, group, stopped, got)` until `stopped()`.
+
+    Those that can be dealt to by the coordinator are asked with `dealt=True` then.
+    """
 
     def __init__(self, consume):
         self.consume, self.threads = consume, {}
 
-    def join(self, name, stream, group):
+    def join(self, name, stream, group, **how):
         stop = threading.Event()
-        thread = threading.Thread(target=self._run, args=(name, stream, group, stop.is_set), daemon=True)
+        thread = threading.Thread(target=self._run, args=(name, stream, group, stop.is_set), kwargs=how, daemon=True)
         self.threads[name] = (thread, stop)
         thread.start()
 
-    def _run(self, name, stream, group, stopped):
+    def deal(self, name, stream, group):
+        self.join(name, stream, group, dealt=True)
+
+    def _run(self, name, stream, group, stopped, **how):
         try:
-            self.consume(name, stream, group, stopped, lambda value: say("got", name, word(value)))
+            self.consume(name, stream, group, stopped, lambda value: say("got", name, word(value)), **how)
         except Exception as error:  # noqa: BLE001: the driver judges
             traceback.print_exc()
             say("bad", name, f"{type(error).__name__}: {error}".replace("\n", " "))

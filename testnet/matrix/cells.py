@@ -188,6 +188,15 @@ def sizes(client):
 
 
 def group(client):
+    return share(client, "join", "Classic")
+
+
+def dealt(client):
+    """The same in groups whose coordinator deals the partitions out."""
+    return share(client, "deal", "Consumer")
+
+
+def share(client, join, way):
     """Three share a stream, one leaves, one comes: nothing is missed, and a later one goes on where they were."""
     stream, name = fresh("share"), fresh("group")
     values = [str(i) for i in range(300)]
@@ -206,17 +215,18 @@ def group(client):
         return lambda: set(some) <= {value for got in client.seen().values() for value in got}
 
     for consumer in ("a", "b", "c"):
-        client.ask("join", consumer, stream, name)
+        client.ask(join, consumer, stream, name)
     put(values[:100])
     until("the first hundred", 40, all_of(values[:100]))
+    check_way(client, name, way)
     client.ask("leave", "b")
     put(values[100:200])
     until("the second hundred, by two", 40, all_of(values[:200]))
-    client.ask("join", "d", stream, name)
+    client.ask(join, "d", stream, name)
     for consumer in ("a", "c", "d"):
         client.ask("leave", consumer)
     put(values[200:])
-    client.ask("join", "e", stream, name)
+    client.ask(join, "e", stream, name)
     until("the rest, by a later one", 40, all_of(values))
     client.ask("leave", "e")
     got = client.seen()
@@ -224,6 +234,15 @@ def group(client):
     same(late, values[200:], "what a later one got")
     total = sum(len(values) for values in got.values())
     return f"{total - 300} came twice, consumers got " + "/".join(str(len(got.get(it, []))) for it in "abcde")
+
+
+def check_way(client, name, way):
+    """A group is what its clients made it, for those who can ask."""
+    try:
+        same(client.ask("way", name), [way], "the way they share")
+        until("a stable group", 20, lambda: client.ask("state", name) == ["Stable"])
+    except NotApplicable:
+        pass
 
 
 def seek(client):
@@ -325,7 +344,7 @@ def transactions(client):
     return ""
 
 
-CELLS = {"plain": plain, "codecs": codecs, "sizes": sizes, "group": group, "seek": seek, "admin": admin,
+CELLS = {"plain": plain, "codecs": codecs, "sizes": sizes, "group": group, "dealt": dealt, "seek": seek, "admin": admin,
          "idempotent": idempotent, "transactions": transactions}
 
 

@@ -96,9 +96,9 @@ def read(stream, partition, offset, count, how):
     return found[:int(count)]
 
 
-def consume(name, stream, group, stopped, got):
-    reader = Consumer(settled({"group.id": group, "client.id": name, "heartbeat.interval.ms": 500,
-                               "session.timeout.ms": 10_000, "auto.commit.interval.ms": 200}))
+def consume(name, stream, group, stopped, got, dealt=False):
+    sessions = {"group.protocol": "consumer"} if dealt else {"heartbeat.interval.ms": 500, "session.timeout.ms": 10_000}
+    reader = Consumer(settled({"group.id": group, "client.id": name, "auto.commit.interval.ms": 200, **sessions}))
     reader.subscribe([stream])
     while not stopped():
         record = reader.poll(0.1)
@@ -178,8 +178,10 @@ serve({
         asking(lambda it: it.get_watermark_offsets(TopicPartition(stream, int(partition)), 10))),
     "state": lambda group: done(ADMIN.describe_consumer_groups([group]))[0].state.name.capitalize(),
     "groups": lambda: [it.group_id for it in ADMIN.list_consumer_groups().result(20).valid],
+    "way": lambda group: next(
+        it.type.name.capitalize() for it in ADMIN.list_consumer_groups().result(20).valid if it.group_id == group),
     "ungroup": lambda group: done(ADMIN.delete_consumer_groups([group])) and [],
     "delete": lambda stream: done(ADMIN.delete_topics([stream])) and [],
     "streams": lambda: sorted(ADMIN.list_topics(timeout=10).topics),
-    "join": consumers.join, "leave": consumers.leave,
+    "join": consumers.join, "deal": consumers.deal, "leave": consumers.leave,
 })

@@ -26,8 +26,28 @@ impl Asker {
         Ok((status, response.body_mut().read_json()?))
     }
 
+    /// What lies at a path, as text; anything but 200 is an error.
+    pub fn text(&self, http: &str, path: &str) -> anyhow::Result<String> {
+        let mut response = self.agent.get(format!("http://{http}{path}")).call()?;
+        let text = response.body_mut().read_to_string()?;
+        anyhow::ensure!(response.status() == 200, "{path}: {} {text}", response.status());
+        Ok(text)
+    }
+
     pub fn post(&self, http: &str, path: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
         let mut response = self.agent.post(format!("http://{http}{path}")).send_json(body)?;
+        let status = response.status().as_u16();
+        Ok((status, response.body_mut().read_json()?))
+    }
+
+    pub fn patch(&self, http: &str, path: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
+        let mut response = self.agent.patch(format!("http://{http}{path}")).send_json(body)?;
+        let status = response.status().as_u16();
+        Ok((status, response.body_mut().read_json()?))
+    }
+
+    pub fn delete(&self, http: &str, path: &str) -> anyhow::Result<(u16, Value)> {
+        let mut response = self.agent.delete(format!("http://{http}{path}")).call()?;
         let status = response.status().as_u16();
         Ok((status, response.body_mut().read_json()?))
     }

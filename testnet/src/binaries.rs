@@ -17,9 +17,17 @@ pub fn with_words() -> PathBuf {
     built().join("shoal-with-words")
 }
 
+/// What tells the binary for runs under faults how many partitions its stream of events has.
+pub const PARTITIONS: &str = "CHAOS_PARTITIONS";
+
 /// A user's binary for runs under faults.
 pub fn with_chaos() -> PathBuf {
     built().join("shoal-with-chaos")
+}
+
+/// A user's binary with Nexmark's queries in it.
+pub fn with_nexmark() -> PathBuf {
+    built().join("shoal-with-nexmark")
 }
 
 fn built() -> &'static Path {

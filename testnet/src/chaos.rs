@@ -11,6 +11,7 @@ pub mod fault;
 mod finale;
 pub mod ground;
 mod heal;
+mod hold;
 pub mod http;
 pub mod kills;
 mod limits;
@@ -18,6 +19,7 @@ pub mod load;
 mod nemesis;
 pub mod peers;
 pub mod report;
+mod tracer;
 pub mod wire;
 
 use crate::check::Witness;
@@ -29,16 +31,15 @@ use ground::Ground;
 use load::Load;
 use nemesis::Nemesis;
 use peers::Peers;
-use report::{Figures, Report};
-use std::cell::RefCell;
+use report::{Broken, Figures, Report, SERVED};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// After the last fault the mesh must be whole within this.
 const HEAL: Duration = Duration::from_secs(30);
-/// So much load follows a healed mesh, so that it also has to serve.
-const SERVE: Duration = Duration::from_secs(2);
+/// So much load follows a healed mesh, so that it also has to serve: each partition, and within `HEAL` again.
+const SERVE: Duration = Duration::from_secs(5);
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -66,7 +67,8 @@ pub fn lacks() -> Option<String> {
     crate::clients::python(&load::PACKAGES).err()
 }
 
-/// Runs it. An error means that the run itself could not be done; what the peers did wrong is in the report.
+/// Runs it. An error means that the run could not be set up or was interrupted; whatever the peers did wrong, and who
+/// waited for them in vain, is in the report.
 pub fn run(plan: &Plan, interrupted: &AtomicBool) -> anyhow::Result<Report> {
     let kinds = plan.kinds.clone().unwrap_or_else(|| fault::kinds(plan.seed));
     let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
@@ -78,52 +80,74 @@ pub fn run(plan: &Plan, interrupted: &AtomicBool) -> anyhow::Result<Report> {
     let ground = Ground::lay(peers::COUNT, plan.seed)?;
     ground.enter()?;
     let shards = [8, 16, 64][Dice::new(plan.seed ^ 0x7368).below(3) as usize];
-    let mut peers = Peers::found(&plan.folder, &ground, binary, shards)?;
+    let mut peers = Peers::found(&plan.folder, &ground, binary, (shards, load::PARTITIONS))?;
     let clocks = clocks(&kinds, &mut peers)?;
     heal::wait(&mut peers, HEAL).context("before the first fault")?;
     println!("{} peers, {shards} shards", peers::COUNT);
-    let load = RefCell::new(Load::start(peers::COUNT, plan.seed, &histories)?);
+    let mut load = Load::start(peers::COUNT, plan.seed, &histories)?;
+    let mut broken = Broken::default();
     let mut nemesis = Nemesis::new(&ground, &mut peers, clocks);
-    nemesis.follow(fault::plan(plan.seed, &kinds, plan.length), plan.length, || {
-        anyhow::ensure!(!interrupted.load(Ordering::Relaxed), "interrupted");
-        load.borrow_mut().check()
+    let followed = nemesis.follow(fault::plan(plan.seed, &kinds, plan.length), plan.length, || {
+        gave_up(&mut broken, load.gave_up());
+        go_on(interrupted)
+    });
+    followed.map_err(|error| match broken.names()[..] {
+        [] => error,
+        ref names => error.context(format!("broken until then: {}", names.join("; "))),
     })?;
     let faults = nemesis.tally.iter().map(|(kind, times)| ((*kind).to_owned(), *times)).collect();
     drop(nemesis);
     let mut figures = Figures { seed: plan.seed, faults, ..Figures::default() };
     figures.minutes = plan.length.as_secs_f64() / 60.0;
-    let mut broken = Vec::new();
-    match heal::wait(&mut peers, HEAL) {
-        Ok(took) => figures.healed_seconds = took.as_secs_f64(),
-        Err(why) => broken.push(("the mesh heals".to_owned(), Witness::new(format!("{why:#}")))),
+    if plan.kinds.is_none()
+        && let Err(why) = fault::enough(plan.length, &figures.faults)
+    {
+        broken.note("the faults of a run", Witness::new(why));
     }
+    let whole = broken.unless_done("the mesh heals", heal::wait(&mut peers, HEAL));
+    figures.healed_seconds = whole.unwrap_or_default().as_secs_f64();
+    let whole_at = whole.map(|_| crate::history::now());
     std::thread::sleep(SERVE);
-    timed("the clients ended", || load.into_inner().end().context("the load"))?;
-    if broken.is_empty() {
-        timed("all was read once more", || {
-            finale::read(&peers, &histories).context("the last reading")
-        })?;
-    }
+    gave_up(&mut broken, timed("the clients ended", || load.end()));
+    go_on(interrupted)?;
+    timed("all was read once more", || finale::read(&peers, &histories, &mut broken));
+    go_on(interrupted)?;
     for peer in &peers.all {
         figures.ended_by_itself += peer.ends.len() as u32;
     }
     if let Some(line) = peers.panics()?.first() {
-        broken.push(("nobody panics".to_owned(), Witness::new(line)));
+        broken.note("nobody panics", Witness::new(line));
     }
     drop(peers);
-    let history = History::read(&histories)?;
+    let history = broken.unless_done(SERVED, History::read(&histories)).unwrap_or_default();
     figures.gather(&history);
-    let mut report = timed("all was checked", || Ok(Report::of(figures, &history)))?;
-    report.broken.splice(0..0, broken);
-    Ok(report)
+    if let Some(at) = whole_at
+        && let Err(witness) = heal::serves(&history, load::PARTITIONS, at, HEAL)
+    {
+        broken.note("a healed mesh serves every partition", witness);
+    }
+    Ok(timed("all was checked", || Report::of(figures, broken, &history)))
+}
+
+fn go_on(interrupted: &AtomicBool) -> anyhow::Result<()> {
+    anyhow::ensure!(!interrupted.load(Ordering::Relaxed), "interrupted");
+    Ok(())
+}
+
+/// Clients that gave up waited in vain, which is no reason to stop: what the others saw is worth being checked.
+fn gave_up(broken: &mut Broken, whys: Vec<anyhow::Error>) {
+    for why in whys {
+        println!("           gave up: {why:#}");
+        broken.note(SERVED, Witness::new(format!("{why:#}")));
+    }
 }
 
 /// Says how long something took.
-fn timed<T>(what: &str, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+fn timed<T>(what: &str, work: impl FnOnce() -> T) -> T {
     let began = Instant::now();
-    let done = work()?;
+    let done = work();
     println!("{what} in {:.1} s", began.elapsed().as_secs_f64());
-    Ok(done)
+    done
 }
 
 /// A clock of its own for each peer, if clocks are to jump: each is started again with it.

@@ -1,8 +1,9 @@
 //! Clients that write with unique ids and keep what they were promised.
 
+use crate::scene::Scene;
 use anyhow::{Context, ensure};
 use shoal::kafka_client::{Producer, Settings};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -137,6 +138,25 @@ impl History {
         Ok(())
     }
 
+    /// What was acknowledged is in the log, where it was said to be, and nothing else is: as the peers read it, all of them
+    /// together. Holds for a stream that nobody else wrote, once every event is acknowledged.
+    pub fn check_log(&self, scene: &Scene, stream: &str) -> anyhow::Result<()> {
+        let peers = scene.net.peers().len();
+        let read = |reader: usize| {
+            let mine = |partition: u32| partition as usize % peers == reader;
+            for (partition, batches) in self.acked.iter().filter(|(at, _)| mine(**at)) {
+                let log = log(scene, reader + 1, (stream, *partition))?;
+                check_batches(&log, batches).with_context(|| format!("partition {partition}"))?;
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let reading: Vec<_> =
+                (0..peers).map(|reader| scope.spawn(move || read(reader))).collect();
+            reading.into_iter().try_for_each(|reader| reader.join().expect("no reader panics"))
+        })
+    }
+
     /// Totals that a view of counts by key must have.
     pub fn expected_counts(&self, keys: u64) -> BTreeMap<String, u64> {
         let mut counts = BTreeMap::new();
@@ -146,6 +166,49 @@ impl History {
         }
         counts
     }
+}
+
+/// A partition's tags by offset, as one peer reads them.
+fn log(
+    scene: &Scene,
+    peer: usize,
+    (stream, partition): (&str, u32),
+) -> anyhow::Result<BTreeMap<i64, u64>> {
+    let (mut log, mut next) = (BTreeMap::new(), 0);
+    loop {
+        let path =
+            format!("/v1/streams/{stream}/events?partition={partition}&offset={next}&max=10000");
+        let (status, body) = scene.get(peer, &path)?;
+        ensure!(status == 200, "p{peer} {path}: {status} {body}");
+        for event in body["events"].as_array().into_iter().flatten() {
+            let tag = event["value"].as_str().and_then(|value| value.get(..16)?.parse().ok());
+            let offset = event["offset"].as_i64().context("an event without an offset")?;
+            log.insert(offset, tag.with_context(|| format!("an event of others: {event}"))?);
+        }
+        let (read, high) = (body["next"].as_i64(), body["high"].as_i64());
+        if read >= high {
+            return Ok(log);
+        }
+        ensure!(read > Some(next), "p{peer} {path} leads no further");
+        next = read.unwrap_or_default();
+    }
+}
+
+/// Holds acknowledged batches, by the offset of their first event, against the log.
+fn check_batches(log: &BTreeMap<i64, u64>, batches: &[(i64, Vec<u64>)]) -> anyhow::Result<()> {
+    let there: BTreeSet<u64> = log.values().copied().collect();
+    let mut promised = 0;
+    for (base, tags) in batches {
+        promised += tags.len();
+        for (offset, tag) in (*base..).zip(tags) {
+            // Of a batch that was known already only that it is there was said.
+            let kept = if *base < 0 { there.contains(tag) } else { log.get(&offset) == Some(tag) };
+            let found = log.get(&offset);
+            ensure!(kept, "event {tag} was acknowledged at {offset}, where {found:?} is");
+        }
+    }
+    ensure!(log.len() == promised, "{} events, but {promised} were acknowledged", log.len());
+    Ok(())
 }
 
 /// A runtime for one client.
@@ -168,9 +231,31 @@ pub fn python(packages: &[&str]) -> Result<PathBuf, String> {
     };
     if !python.exists() {
         run(Command::new("python3").arg("-m").arg("venv").arg(&folder))
-            .map_err(|why| format!("no virtual environment of Python: {why}"))?;
+            .map_err(|why| format!("it needs a virtual environment of Python: {why}"))?;
     }
     run(Command::new(&python).args(["-m", "pip", "install", "-q"]).args(packages))
-        .map_err(|why| format!("{packages:?} cannot be had: {why}"))?;
+        .map_err(|why| format!("it needs {packages:?}: {why}"))?;
     Ok(python)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_acknowledged_event_that_the_log_has_not_where_it_was_said_to_be_is_found() {
+        let log = BTreeMap::from([(0, 7), (1, 8), (2, 9)]);
+        let said = |error: anyhow::Error| error.to_string();
+        assert!(check_batches(&log, &[(0, vec![7, 8]), (2, vec![9])]).is_ok());
+        assert!(check_batches(&log, &[(0, vec![7, 8]), (-1, vec![9])]).is_ok());
+        for (batches, told) in [
+            (vec![(0, vec![7, 8]), (3, vec![9])], "event 9 was acknowledged at 3, where None is"),
+            (vec![(0, vec![7, 9, 8])], "event 9 was acknowledged at 1, where Some(8) is"),
+            (vec![(0, vec![7, 8, 9]), (-1, vec![10])], "event 10 was acknowledged at -1"),
+            (vec![(0, vec![7, 8])], "3 events, but 2 were acknowledged"),
+        ] {
+            let error = said(check_batches(&log, &batches).expect_err("it lies"));
+            assert!(error.starts_with(told), "{error}");
+        }
+    }
 }

@@ -5,11 +5,15 @@ use crate::chaos::report::Report;
 use crate::chaos::{self, Plan, kills};
 use crate::ledger::{Entry, Ledger, Sum};
 use clap::{Args, Parser, Subcommand};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// A run of fewer kills says too little to be kept.
+const KILLS_MIN: usize = 10;
 
 #[derive(Debug, Parser)]
 #[command(name = "testnet", about = "Runs of real peers under faults (Linux, root)")]
@@ -27,7 +31,7 @@ enum Command {
         /// How many minutes, with a kill each.
         #[arg(long, default_value_t = 10)]
         kills: usize,
-        /// Add a line to the ledger.
+        /// Add a line to the ledger, which needs ten kills or more.
         #[arg(long)]
         ledger: bool,
     },
@@ -62,23 +66,65 @@ struct ChaosArgs {
 enum LedgerVerb {
     /// What all lines come to.
     Sum,
-    /// Adds a line about a run of a simulator.
-    Add {
-        /// The command that was run.
-        #[arg(long)]
-        what: String,
-        /// `passed`, or what broke.
-        #[arg(long, default_value = "passed")]
-        verdict: String,
-        #[arg(long, default_value_t = 0)]
-        group_seeds: u64,
-        #[arg(long, default_value_t = 0)]
-        mesh_seeds: u64,
-        #[arg(long, default_value_t = 0.0)]
-        simulated_hours: f64,
-        #[arg(long, default_value = "")]
-        note: String,
-    },
+    /// Adds a line about a run that adds none by itself.
+    Add(AddArgs),
+}
+
+#[derive(Debug, Args)]
+struct AddArgs {
+    /// The command that was run.
+    #[arg(long)]
+    what: String,
+    /// `passed`, or what broke.
+    #[arg(long, default_value = "passed")]
+    verdict: String,
+    #[arg(long, default_value_t = 0)]
+    group_seeds: u64,
+    #[arg(long, default_value_t = 0)]
+    mesh_seeds: u64,
+    #[arg(long, default_value_t = 0.0)]
+    simulated_hours: f64,
+    /// Of real peers under faults.
+    #[arg(long, default_value_t = 0.0)]
+    minutes: f64,
+    /// Real faults, as kill=3,power-all=2.
+    #[arg(long, value_delimiter = ',', value_parser = times)]
+    faults: Vec<(String, u32)>,
+    #[arg(long, default_value_t = 0)]
+    acknowledged: u64,
+    /// Times that all peers lost their power at once, as --faults may say too.
+    #[arg(long)]
+    power_cuts: Option<u64>,
+    #[arg(long, default_value = "")]
+    note: String,
+}
+
+/// A kind of fault and how often it happened: `kill=3`.
+fn times(text: &str) -> Result<(String, u32), String> {
+    let (kind, times) = text.split_once('=').ok_or("as kill=3, with how often it happened")?;
+    let kind = Kind::named(kind).ok_or_else(|| format!("there is no fault {kind}"))?;
+    let times = times.parse().map_err(|error| format!("{times}: {error}"))?;
+    Ok((kind.name().to_owned(), times))
+}
+
+impl From<AddArgs> for Entry {
+    fn from(args: AddArgs) -> Self {
+        let faults: BTreeMap<String, u32> = args.faults.into_iter().collect();
+        let cuts = faults.get(Kind::PowerAll.name()).copied().map(u64::from);
+        Self {
+            what: args.what,
+            verdict: args.verdict,
+            group_seeds: args.group_seeds,
+            mesh_seeds: args.mesh_seeds,
+            simulated_hours: args.simulated_hours,
+            minutes: args.minutes,
+            all_power_cuts: args.power_cuts.or(cuts).unwrap_or_default(),
+            faults,
+            acknowledged: args.acknowledged,
+            note: args.note,
+            ..Self::default()
+        }
+    }
 }
 
 pub fn main() -> ExitCode {
@@ -88,7 +134,7 @@ pub fn main() -> ExitCode {
         Command::Ledger(verb) => ledger(verb),
     };
     done.unwrap_or_else(|error| {
-        eprintln!("it could not be done: {error:#}");
+        eprintln!("not done: {error:#}");
         ExitCode::FAILURE
     })
 }
@@ -143,12 +189,10 @@ fn entry(what: String, report: Result<&Report, &anyhow::Error>) -> Entry {
     match report {
         Err(error) => Entry { what, verdict: format!("not done: {error:#}"), ..Entry::default() },
         Ok(report) => {
-            let broken: Vec<&str> = report.broken.iter().map(|(name, _)| name.as_str()).collect();
-            let verdict = if broken.is_empty() { "passed".into() } else { broken.join("; ") };
             let figures = &report.figures;
             Entry {
                 what,
-                verdict,
+                verdict: report.verdict(),
                 minutes: figures.minutes,
                 faults: figures.faults.clone(),
                 acknowledged: figures.acknowledged,
@@ -163,6 +207,7 @@ fn run_kills(kills: usize, ledger: bool) -> anyhow::Result<ExitCode> {
     if let Some(code) = impossible() {
         return Ok(code);
     }
+    anyhow::ensure!(!ledger || kills >= KILLS_MIN, "a line in the ledger needs {KILLS_MIN} kills");
     let folder = folder("kills");
     std::fs::create_dir_all(&folder)?;
     let tally = kills::run(&folder, kills)?;
@@ -174,6 +219,7 @@ fn run_kills(kills: usize, ledger: bool) -> anyhow::Result<ExitCode> {
             verdict: verdict.to_owned(),
             minutes: kills as f64,
             faults: [("kill".to_owned(), kills as u32)].into(),
+            acknowledged: tally.acknowledged(),
             note: tally.to_string(),
             ..Entry::default()
         })?;
@@ -186,18 +232,7 @@ fn ledger(verb: LedgerVerb) -> anyhow::Result<ExitCode> {
     let ledger = Ledger::own();
     match verb {
         LedgerVerb::Sum => println!("{}", Sum::of(&ledger.entries()?)),
-        LedgerVerb::Add { what, verdict, group_seeds, mesh_seeds, simulated_hours, note } => {
-            let entry = Entry {
-                what,
-                verdict,
-                group_seeds,
-                mesh_seeds,
-                simulated_hours,
-                note,
-                ..Entry::default()
-            };
-            ledger.add(entry)?;
-        }
+        LedgerVerb::Add(args) => ledger.add(args.into())?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -254,4 +289,28 @@ fn interrupts() -> anyhow::Result<Arc<AtomicBool>> {
         });
     });
     Ok(switch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_ledger_may_say_what_real_peers_went_through() {
+        let words = "testnet ledger add --what by-hand --minutes 2.5 --acknowledged 9000 --faults";
+        let of = |more: &[&str]| {
+            Cli::try_parse_from(words.split(' ').chain(more.iter().copied())).map(|cli| {
+                let Command::Ledger(LedgerVerb::Add(args)) = cli.command else {
+                    panic!("another command")
+                };
+                Entry::from(args)
+            })
+        };
+        let entry = of(&["kill=3,power-all=2"]).expect("it is understood");
+        assert_eq!((entry.minutes, entry.acknowledged, entry.all_power_cuts), (2.5, 9000, 2));
+        assert_eq!((entry.faults["kill"], entry.verdict.as_str()), (3, "passed"));
+        let entry = of(&["kill=3", "--power-cuts", "7"]).expect("it is understood");
+        assert_eq!(entry.all_power_cuts, 7);
+        assert!(of(&["flood=3"]).is_err() && of(&["kill"]).is_err() && of(&["kill=x"]).is_err());
+    }
 }

@@ -1,6 +1,6 @@
 //! Command lines of `shoal` as a person types them: in a folder of their own, with what they said and how they ended.
 
-use crate::binaries;
+use crate::{binaries, secrets};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -180,6 +180,11 @@ impl Drop for Hand {
             eprintln!("--- {:?} said\n{}", self.line, self.said());
         }
         self.kill();
+        if !std::thread::panicking() {
+            let said = self.said();
+            let given_away = secrets::given_away(&said, &[]);
+            assert!(given_away.is_empty(), "{:?} gave a token away: {given_away:?}", self.line);
+        }
     }
 }
 

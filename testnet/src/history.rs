@@ -162,7 +162,8 @@ pub struct History {
 }
 
 impl History {
-    /// Reads every `.jsonl` file of a folder.
+    /// Reads every `.jsonl` file of a folder. A last line without an end is left out: its client was ended while it
+    /// wrote, and whoever ended it says so.
     pub fn read(folder: &Path) -> anyhow::Result<Self> {
         let mut history = Self::default();
         let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
@@ -173,10 +174,14 @@ impl History {
         files.sort();
         for path in files {
             let file = File::open(&path).with_context(|| format!("open {}", path.display()))?;
-            for (at, line) in BufReader::new(file).lines().enumerate() {
-                let place = || format!("{} line {}", path.display(), at + 1);
-                let line = serde_json::from_str(&line?).with_context(place)?;
-                history.push(line);
+            let mut file = BufReader::new(file);
+            let mut line = String::new();
+            for number in 1.. {
+                line.clear();
+                file.read_line(&mut line)?;
+                let Some(whole) = line.strip_suffix('\n') else { break };
+                let place = || format!("{} line {number}", path.display());
+                history.push(serde_json::from_str(whole).with_context(place)?);
             }
         }
         Ok(history)
@@ -280,7 +285,10 @@ mod tests {
         }
         let history = History::read(folder.path()).expect("it reads");
         assert_eq!(history.looks.iter().map(|look| look.value).collect::<Vec<_>>(), [1, 2]);
-        std::fs::write(folder.path().join("c.jsonl"), "{\"look\":").expect("it writes");
+        let torn = folder.path().join("c.jsonl");
+        std::fs::write(&torn, "{\"look\":").expect("it writes");
+        assert_eq!(History::read(folder.path()).expect("it reads").looks.len(), 2);
+        std::fs::write(&torn, "{\"look\":\n").expect("it writes");
         let error = format!("{:#}", History::read(folder.path()).expect_err("broken"));
         assert!(error.contains("c.jsonl line 1"), "{error}");
     }

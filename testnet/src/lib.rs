@@ -12,11 +12,15 @@ pub mod clients;
 pub mod command;
 pub mod hand;
 pub mod history;
+pub mod install;
 pub mod ledger;
 pub mod power;
 pub mod raw;
 pub mod scene;
+pub mod secrets;
 pub mod space;
+pub mod standing;
+pub mod still;
 pub mod weight;
 
 pub use scene::Scene;

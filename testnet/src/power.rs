@@ -59,7 +59,7 @@ pub fn fill(folder: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Gives it back.
+/// Gives it back for good: a cut of the power would bring back what is only removed.
 pub fn relieve(folder: &Path) -> anyhow::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
@@ -67,6 +67,7 @@ pub fn relieve(folder: &Path) -> anyhow::Result<()> {
             std::fs::remove_file(path)?;
         }
     }
+    rustix::fs::syncfs(std::fs::File::open(folder)?)?;
     Ok(())
 }
 

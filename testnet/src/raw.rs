@@ -118,6 +118,11 @@ fn head((api, version): (i16, i16), correlation: i32) -> Vec<u8> {
     bytes
 }
 
+/// A request of an API and version.
+pub fn request(what: (i16, i16), body: &[u8]) -> Vec<u8> {
+    framed(&[&head(what, 11), body].concat())
+}
+
 /// A request with its length before it.
 pub fn framed(request: &[u8]) -> Vec<u8> {
     [&(request.len() as i32).to_be_bytes()[..], request].concat()

@@ -1,7 +1,8 @@
 //! A testnet for one test: started, used and ended under a lock, so that tests do not starve each other.
 
 use crate::ask::Asker;
-use crate::binaries;
+use crate::{binaries, secrets};
+use rustix::process::Pid;
 use serde_json::Value;
 use shoal::testnet::{Plan, Testnet};
 use std::collections::BTreeMap;
@@ -106,15 +107,36 @@ impl Scene {
         self.net.peers()[peer - 1].pid.unsigned_abs()
     }
 
+    /// The process of a peer that runs.
+    pub fn process(&self, peer: usize) -> Pid {
+        Pid::from_raw(self.net.peers()[peer - 1].pid).expect("who was started has a number")
+    }
+
     /// All that a peer has said.
     pub fn said(&self, peer: usize) -> String {
         let log = self.folder().join(format!("p{peer}/log"));
         String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()).into_owned()
     }
 
+    /// Holds all that the peers said, and whatever else lies in their folder, against the mesh's token.
+    fn keeps_its_secret(&self) {
+        let settings = self.folder().join("p1/shoal.toml");
+        let token = std::fs::read_to_string(settings).expect("p1 has settings");
+        let secrets = secrets::of(&token);
+        assert_eq!(secrets.len(), 1, "the settings hold one token");
+        let holders = secrets::holders(self.folder(), &secrets);
+        assert!(holders.is_empty(), "the mesh's secret is in {holders:?}");
+    }
+
     /// Asks a peer; status and JSON body.
     pub fn get(&self, peer: usize, path: &str) -> anyhow::Result<(u16, Value)> {
         self.asker.get(self.http(peer), path)
+    }
+
+    /// What lies at a path of a peer, as text.
+    pub fn text(&self, peer: usize, path: &str) -> String {
+        let asked = self.asker.text(self.http(peer), path);
+        asked.unwrap_or_else(|error| panic!("p{peer} {path}: {error}"))
     }
 
     pub fn post(&self, peer: usize, path: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
@@ -165,6 +187,9 @@ impl Drop for Scene {
         for peer in 1..=self.net.peers().len() {
             // One that is dead already is what we want.
             let _ = self.net.kill(peer);
+        }
+        if !std::thread::panicking() {
+            self.keeps_its_secret();
         }
     }
 }

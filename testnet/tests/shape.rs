@@ -91,7 +91,8 @@ fn under_load(
     })
 }
 
-/// Asks a counted key linearizably, at one peer after the other.
+/// Asks a counted key linearizably, at one peer after the other, and at the next where nobody answers: as a balancer of
+/// load does.
 fn read(peers: &[String], stop: &AtomicBool) -> Reads {
     let agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
@@ -100,10 +101,20 @@ fn read(peers: &[String], stop: &AtomicBool) -> Reads {
         .new_agent();
     let mut reads = Reads::default();
     for number in (0..).take_while(|_| !stop.load(Ordering::Relaxed)) {
-        let (peer, key) = (&peers[number % peers.len()], clients::key(number as u64 * 7 % KEYS));
+        let key = clients::key(number as u64 * 7 % KEYS);
         let start = Instant::now();
-        let url = format!("http://{peer}/v1/views/bench_counts/rows/{key}?consistency=leader");
-        match agent.get(&url).call() {
+        let ask = |peer: &String| {
+            let path = format!("/v1/views/bench_counts/rows/{key}?consistency=leader");
+            (peer.clone(), agent.get(format!("http://{peer}{path}")).call())
+        };
+        let mut answers =
+            peers.iter().cycle().skip(number % peers.len()).take(peers.len()).map(ask);
+        let first = answers.next().expect("there is a peer");
+        let (peer, answer) = match first {
+            (_, Err(_)) => answers.find(|(_, answer)| answer.is_ok()).unwrap_or(first),
+            first => first,
+        };
+        match answer {
             Ok(answer) if answer.status() == 200 => reads.answered += 1,
             Ok(mut answer) => {
                 let text = answer.body_mut().read_to_string().unwrap_or_default();
@@ -175,10 +186,9 @@ fn code(answer: &(u16, Value)) -> (u16, &str) {
     (answer.0, answer.1["code"].as_str().unwrap_or_default())
 }
 
-/// Red now and then, so it is run by name: on two cores a move costs a shard up to 1.4 s, and a kill in the middle of one
-/// has left a shard without a leader for longer than a read is held.
+/// Its bounds are times, which hold where nothing else runs on the machine: by name.
 #[test]
-#[ignore = "does not hold yet: pauses above 1 s, and a shard without a leader above 2 s"]
+#[ignore = "a bound of 1 s for a pause holds on a quiet machine only"]
 fn three_peers_become_four_six_and_three_again_through_a_kill_in_the_middle_of_a_move() {
     let mut scene = Scene::up(Setting::counting(3));
     let stay = [2, 3, 5];
@@ -269,4 +279,110 @@ fn what_the_mesh_cannot_do_is_refused_with_the_reason_and_the_way_out() {
         let tail = scene.net.log_tail(3, 5);
         if tail.contains("SH0106") { Ok(()) } else { Err(tail) }
     });
+}
+
+/// A view whose rows lie in one shard, and are more than any message or buffer holds at once.
+#[test]
+fn a_shard_with_more_rows_than_a_message_holds_moves_whole() {
+    const ROWS: usize = 900;
+    const BATCHES: usize = 84;
+    let arguments = vec!["--demo-pipelines".into(), "bench:1".into()];
+    let mut scene = Scene::up(Setting { arguments, ..Setting::plain(1) });
+    let key = |number: usize| format!("{number:06}{}", "k".repeat(1000));
+    for batch in 0..BATCHES {
+        let event = |at: usize| json!({"key": key(batch * ROWS + at), "value": "v"});
+        let body = json!({"events": (0..ROWS).map(event).collect::<Vec<Value>>()});
+        let (status, said) = scene.post(1, "/v1/streams/bench/events", &body).expect("an answer");
+        assert_eq!(status, 200, "{said}");
+    }
+    let all = |scene: &Scene, peer: usize, consistency: &str| {
+        let counts = scene.counts(peer, "bench_counts", consistency).map_err(|e| e.to_string())?;
+        let whole = counts.len() == ROWS * BATCHES && counts.values().all(|count| *count == 1);
+        if whole { Ok(()) } else { Err(format!("{} rows", counts.len())) }
+    };
+    scene.eventually("every row", Duration::from_secs(30), || all(&scene, 1, "leader"));
+    // A checkpoint later the log begins above them: who joins needs the rows themselves.
+    std::thread::sleep(Duration::from_secs(6));
+    for peer in [2, 3] {
+        assert_eq!(scene.net.add(&[]).expect("it joins"), peer);
+    }
+    settled(&scene, &[1, 2, 3], Duration::from_secs(60));
+    for peer in [2, 3] {
+        scene.eventually("every row here", Duration::from_secs(20), || all(&scene, peer, "any"));
+    }
+    // What they hold is enough to go on with.
+    scene.net.kill(1).expect("it runs");
+    scene.eventually("another leads", Duration::from_secs(20), || all(&scene, 2, "leader"));
+}
+
+/// Ends a peer in good order and waits until it has ended.
+fn terminate(scene: &Scene, peer: usize) {
+    let pid = scene.pid(peer).to_string();
+    let sent = std::process::Command::new("kill").args(["-TERM", &pid]).status();
+    assert!(sent.expect("kill runs").success());
+    scene.eventually("it ends", Duration::from_secs(15), || match scene.net.state(peer) {
+        shoal::testnet::State::Down => Ok(()),
+        other => Err(format!("p{peer} is {other:?}")),
+    });
+}
+
+/// About one run in five has a read for which a shard had no leader for the 2 s that it is held.
+#[test]
+#[ignore = "does not always hold: a shard may be without a leader for 2 s while its peers restart one after the other"]
+fn all_peers_are_restarted_twice_under_load_and_no_request_fails() {
+    let mut scene = Scene::up(Setting::counting(3));
+    let (told, history, reads) = under_load(&mut scene, &[1, 2, 3], |scene, timeline| {
+        for peer in [1, 2, 3, 1, 2, 3] {
+            terminate(scene, peer);
+            timeline.tell(format!("p{peer} has ended"));
+            scene.net.launch(peer).expect("it starts");
+            scene.net.ready(Duration::from_secs(30)).expect("the mesh is whole");
+            timeline.tell(format!("p{peer} is back"));
+        }
+    });
+    println!("{} acknowledged, {} retries", history.acked_events, history.retries);
+    println!("{} reads, the slowest {:?}", reads.answered, reads.slowest);
+    assert_eq!(reads.failed, [] as [String; 0], "no read fails");
+    check(&scene, &[1, 2, 3], &history);
+    told.check(&history, |_| KILL_PAUSE);
+}
+
+/// `SHOAL_KILLS=50` is the long form.
+#[test]
+fn moves_whose_ends_are_killed_at_any_moment_end_nevertheless() {
+    let kills = std::env::var("SHOAL_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(5);
+    let mut scene = Scene::up(Setting::counting(3));
+    assert_eq!(scene.net.add(&[]).expect("p4 joins"), 4);
+    settled(&scene, &[1, 4], Duration::from_secs(30));
+    let load = Load {
+        bootstrap: scene.kafka(),
+        stream: "bench".to_owned(),
+        events: 100_000,
+        keys: KEYS,
+        per_second: 20_000,
+    };
+    let history = clients::block_on(clients::run(load, |_| {})).expect("all are acknowledged");
+    let mut dice = Instant::now().elapsed().as_nanos() as u64 ^ u64::from(std::process::id());
+    let mut throw = |below: u64| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) % below
+    };
+    for kill in 0..kills {
+        // Even ones empty p4, odd ones fill it again; either end of the moves dies.
+        let verb = if kill % 2 == 0 { "drain" } else { "undrain" };
+        scene.eventually("p4 is told", Duration::from_secs(20), || {
+            match wish(&scene, 1, verb, 4, false) {
+                (200, _) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        let (victim, after) = (if throw(2) == 0 { 4 } else { 1 + throw(3) as usize }, throw(800));
+        std::thread::sleep(Duration::from_millis(after));
+        println!("{verb}: p{victim} is killed after {after} ms");
+        scene.net.kill(victim).expect("it runs");
+        scene.net.launch(victim).expect("it starts");
+        settled(&scene, &[1, 4], Duration::from_secs(60));
+    }
+
+    check(&scene, &[1, 2, 3, 4], &history);
 }

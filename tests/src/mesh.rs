@@ -13,6 +13,7 @@ mod bulk;
 mod calls;
 mod clients;
 mod duties;
+mod event;
 mod exchange;
 mod faults;
 mod fetch;
@@ -24,7 +25,9 @@ mod letters;
 mod network;
 mod pipelines;
 mod puller;
+mod rot;
 mod router;
+mod seats;
 mod shards;
 mod start;
 mod stay;
@@ -35,6 +38,7 @@ mod trace;
 mod world;
 mod writer;
 
+pub use faults::Fault;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 pub use trace::Tracing;
 use world::World;
@@ -51,7 +55,10 @@ pub struct Outcome {
     pub acknowledged: u64,
     /// Commits of tasks that were applied.
     pub commits: u64,
+    /// Faults that did something.
     pub faults: u64,
+    /// The same by their kinds, as they are numbered in [`Fault::ALL`].
+    pub kinds: [u64; Fault::ALL.len()],
     pub crashes: u64,
     /// Times that the power of all peers went at once.
     pub power_cuts: u64,
@@ -72,7 +79,11 @@ pub fn run(seed: u64, tracing: Tracing) -> Result<Outcome, String> {
     let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
     lived.unwrap_or_else(|_| Err("it panicked, see above".into())).map_err(|why| {
         let at = world.now_us() / 1000;
-        let again = format!("SHOAL_SEED={seed} cargo test -p tests --test mesh -- --nocapture");
-        format!("seed {seed} at {at} ms: {why}\n  again, with its trace: {again}")
+        format!("seed {seed} at {at} ms: {why}\n  again, with its trace: {}", again(seed))
     })
+}
+
+/// The command that runs one seed and nothing else, and shows its trace.
+pub fn again(seed: u64) -> String {
+    format!("SHOAL_SEED={seed} cargo test -p tests --test mesh a_mesh -- --nocapture")
 }

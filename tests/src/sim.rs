@@ -14,6 +14,7 @@ mod invariants;
 mod network;
 mod world;
 
+pub use faults::Fault;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use world::World;
 
@@ -26,6 +27,8 @@ pub struct Outcome {
     pub simulated_ms: u64,
     pub acknowledged: u64,
     pub crashes: u64,
+    /// Faults that did something, by their kinds, as they are numbered in [`Fault::ALL`].
+    pub kinds: [u64; Fault::ALL.len()],
     pub snapshots: u64,
     pub terms: u64,
     /// Virtual time from the last fault to health, ms.
@@ -39,7 +42,11 @@ pub fn run(seed: u64, verbose: bool) -> Result<Outcome, String> {
     let lived = catch_unwind(AssertUnwindSafe(|| world.live()));
     lived.unwrap_or_else(|_| Err("it panicked, see above".into())).map_err(|why| {
         let at = world.now_us() / 1000;
-        let again = format!("SHOAL_SEED={seed} cargo test -p tests --test group -- --nocapture");
-        format!("seed {seed} at {at} ms: {why}\n  again, with its trace: {again}")
+        format!("seed {seed} at {at} ms: {why}\n  again, with its trace: {}", again(seed))
     })
+}
+
+/// The command that runs one seed and nothing else, and shows its trace.
+pub fn again(seed: u64) -> String {
+    format!("SHOAL_SEED={seed} cargo test -p tests --test group a_group -- --nocapture")
 }

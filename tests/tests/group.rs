@@ -3,9 +3,11 @@
 //! `SHOAL_SEEDS=n` runs n seeds, `SHOAL_SEED=s` runs one and shows its trace, both run n seeds from s on.
 
 use tests::seeds::{self, Asked};
-use tests::sim;
+use tests::sim::{self, Fault};
 
 const SEEDS: u64 = 1_000;
+/// Seeds after which each kind of fault must have been there.
+const ENOUGH: u64 = 100;
 
 #[test]
 fn a_group_loses_nothing_it_acknowledged_and_heals() {
@@ -32,6 +34,14 @@ fn a_group_loses_nothing_it_acknowledged_and_heals() {
         sum(|o| o.terms),
     );
     assert!(sum(|o| o.acknowledged) > count * 10, "hardly anything was written");
+    if count >= ENOUGH {
+        for (number, kind) in Fault::ALL.into_iter().enumerate() {
+            let times = outcomes.iter().map(|o| o.kinds[number]).sum::<u64>();
+            println!("{kind:?} {times} times");
+            assert!(times > 0, "{kind:?} never did anything");
+        }
+        assert!(sum(|o| o.snapshots) > 0, "no snapshot was installed");
+    }
 }
 
 #[test]
@@ -39,6 +49,7 @@ fn the_same_seed_gives_the_same_trace() {
     for seed in 5_000..5_020 {
         let first = sim::run(seed, false).unwrap_or_else(|why| panic!("{why}"));
         let again = sim::run(seed, false).unwrap_or_else(|why| panic!("{why}"));
-        assert_eq!(first, again, "seed {seed} has two traces");
+        let shown = sim::again(seed);
+        assert_eq!(first, again, "seed {seed} has two traces; compare two runs of {shown}");
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! `SHOAL_SEEDS=n` runs n seeds, `SHOAL_SEED=s` runs one and shows its trace, both run n seeds from s on.
 
-use tests::mesh::{self, Outcome, Tracing};
+use tests::mesh::{self, Fault, Outcome, Tracing};
 use tests::seeds::{self, Asked};
 
 const SEEDS: u64 = 20;
+/// Seeds after which each kind of fault must have been there.
+const ENOUGH: u64 = 100;
 
 #[test]
 fn a_mesh_loses_nothing_it_acknowledged_counts_nothing_twice_and_heals() {
@@ -42,10 +44,28 @@ fn a_mesh_loses_nothing_it_acknowledged_counts_nothing_twice_and_heals() {
     );
     assert!(sum(|o| o.acknowledged) > count * 100, "hardly anything was written");
     assert!(sum(|o| o.commits) > count * 50, "hardly anything was computed");
+    if count >= ENOUGH {
+        all_happened(&outcomes);
+    }
+}
+
+/// Over so many seeds everything that may go wrong has gone wrong, or the simulator does not do what it says.
+fn all_happened(outcomes: &[Outcome]) {
+    for (number, kind) in Fault::ALL.into_iter().enumerate() {
+        let times = outcomes.iter().map(|o| o.kinds[number]).sum::<u64>();
+        println!("{kind:?} {times} times");
+        assert!(times > 0, "{kind:?} never did anything");
+    }
+    assert!(outcomes.iter().any(|o| o.power_cuts > 0), "the power of all never went");
+    assert!(outcomes.iter().any(|o| o.snapshots > 0), "no snapshot was installed");
+    assert!(outcomes.iter().any(|o| o.doubts > 0), "no replica was ever in doubt");
 }
 
 /// Seeds that once turned red, each for a defect that is mended: see `tests/README.md`.
-const ONCE_RED: [u64; 13] = [3, 27, 53, 60, 98, 130, 1057, 1222, 2106, 2115, 2125, 2363, 6077];
+const ONCE_RED: [u64; 24] = [
+    3, 27, 51, 53, 54, 60, 68, 98, 122, 130, 1057, 1222, 2106, 2115, 2125, 2363, 6077, 51857,
+    710108, 710330, 711251, 720086, 724607, 725359,
+];
 
 #[test]
 fn seeds_that_once_failed_hold() {
@@ -56,9 +76,10 @@ fn seeds_that_once_failed_hold() {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    for seed in 5_000..5_005 {
+    for seed in 5_000..5_020 {
         let first = mesh::run(seed, Tracing::Hashed).unwrap_or_else(|why| panic!("{why}"));
         let again = mesh::run(seed, Tracing::Hashed).unwrap_or_else(|why| panic!("{why}"));
-        assert_eq!(first, again, "seed {seed} has two traces");
+        let shown = mesh::again(seed);
+        assert_eq!(first, again, "seed {seed} has two traces; compare two runs of {shown}");
     }
 }

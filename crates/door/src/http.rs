@@ -6,25 +6,44 @@
 //! and spread.
 
 mod append;
+mod dead;
+mod groups;
 mod members;
+mod openapi;
+mod overview;
+mod peer_settings;
 mod plan;
 mod problem;
 mod ring;
+mod sample;
+mod settings;
 mod shown;
 mod streams;
 mod views;
 
-pub use append::{AppendedPart, EventIn, EventsAppended, NewEvents, PartBatch, batches};
-pub use members::{Health, Member, MemberState, Members, PeerCount, Ready, ShardCount, WishBody};
+pub use append::{AppendedPart, EventIn, EventsAppended, NewEvents, PartBatch, batches, bodies};
+pub use dead::{About, DeadStage, DeadStages, Done, Letter, Letters, LettersQuery, Stopped, UpTo};
+pub use groups::{Group, GroupConsumer, GroupOffset, GroupRow, Groups};
+pub use members::{
+    Health, Member, MemberState, Members, PeerCount, Ready, ShardCount, WishBody, Wished,
+};
+pub use openapi::openapi;
+pub use overview::{
+    GroupGlance, Happening, Load, Moment, Overview, PeerGlance, Percentiles, PipelineGlance, Rates,
+    StageGlance, StreamGlance, ViewGlance,
+};
+pub use peer_settings::{PeerSetting, PeerSettings};
 pub use plan::{Plan, PlanMove, PlanQuery};
 pub use problem::{MEDIA_TYPE, ProblemBody, body_problem, status};
-pub use ring::{KeyPlace, Ring, RingQuery, RingRow};
+pub use ring::{KeyPlace, Move, Moves, Ring, RingQuery, RingRow};
+pub use sample::{Sample, SampleQuery};
+pub use settings::{NewSettings, StreamSettings};
 pub use shown::Shown;
-pub use streams::{Event, Events, EventsQuery, NewStream, Part, Stream, Streams};
+pub use streams::{Event, Events, EventsQuery, NewStream, Part, Stream, Streams, TailQuery};
 pub use views::{
     Consistency, PipelineDetail, PipelineRow, PipelineState, Pipelines, Position, PositionsQuery,
     Row, RowPosition, RowQuery, RowsQuery, ShardPosition, StageDetail, TaskRow, ViewPositions,
-    ViewRow, ViewRows, ViewSummary, Views,
+    ViewRow, ViewRows, ViewSummary, Views, WatchQuery,
 };
 
 /// Events of one append.

@@ -12,9 +12,12 @@
 mod alter_settings;
 mod commit_offsets;
 mod committed_offsets;
+mod coordinated;
 mod create_streams;
+mod deal_beat;
 mod delete_groups;
 mod delete_streams;
+mod describe_deals;
 mod describe_groups;
 mod describe_mesh;
 mod describe_settings;
@@ -47,6 +50,7 @@ pub use committed_offsets::{CommittedOffsets, GroupOffsets, OffsetOf, Parts, Wan
 pub use create_streams::{CreateStreams, Created, CreatedStream, NewStream, StreamSpec};
 pub use delete_groups::DeletedGroup;
 pub use delete_streams::DeletedStream;
+pub use describe_deals::{DescribedDeal, Names};
 pub use describe_groups::DescribedGroup;
 pub use describe_mesh::{DescribeMesh, DescribedMesh};
 pub use describe_settings::{SettingsOf, WantedSettings};
@@ -57,10 +61,10 @@ pub use find_coordinator::{Coordinates, Coordinator, FindCoordinator};
 pub use frame::{FRAME_BYTES_MAX, Reject, frame_size};
 pub use grow_streams::{GrowStreams, Grown, Growth};
 pub use init_producer::InitProducer;
-pub use list_groups::ListedGroup;
+pub use list_groups::{ListGroups, ListedGroup};
 pub use list_offsets::{Found, FoundPart, ListOffsets, OffsetPart, Place};
 pub use metadata::{Metadata, MetadataPart, MetadataPeer, MetadataReply, MetadataStream, Wanted};
-pub use produce::{Appended, Produce, ProducePart, ProducedPart};
+pub use produce::{Produce, ProducePart, ProducedPart};
 pub use resource::Resource;
 pub use transactions::{
     AddOffsets, AddPartitions, AddedPart, EndTransaction, PendOffsets, Transact, Transacted,
@@ -104,7 +108,7 @@ pub enum Ask {
     ListOffsets(ListOffsets),
     CreateStreams(CreateStreams),
     FindCoordinator(FindCoordinator),
-    /// Something for the group's coordinator: join, sync, a sign of life, leave.
+    /// Something for the group's coordinator: join, sync, a sign of life of either kind, leave.
     Group {
         group: String,
         ask: group::Ask,
@@ -113,8 +117,9 @@ pub enum Ask {
     CommittedOffsets(CommittedOffsets),
     /// Groups by name.
     DescribeGroups(Vec<String>),
-    /// The groups in one of these states, or all if there is none.
-    ListGroups(Vec<String>),
+    /// The same, of groups whose coordinator deals.
+    DescribeDeals(Vec<String>),
+    ListGroups(ListGroups),
     DeleteGroups(Vec<String>),
     DeleteStreams(Vec<Wanted>),
     GrowStreams(GrowStreams),
@@ -144,6 +149,7 @@ pub enum Reply {
     CommitOffsets(Vec<CommittedPart>),
     CommittedOffsets(Vec<GroupOffsets>),
     DescribeGroups(Vec<DescribedGroup>),
+    DescribeDeals(Vec<DescribedDeal>),
     ListGroups(Result<Vec<ListedGroup>, KafkaError>),
     DeleteGroups(Vec<DeletedGroup>),
     DeleteStreams(Vec<DeletedStream>),
@@ -186,33 +192,6 @@ impl Ask {
             }
             Self::Answered(reply) => reply,
             coordinated => coordinated.refuse_coordinated(error),
-        }
-    }
-
-    /// Whoever asks a coordinator knows only coordinators' errors.
-    fn refuse_coordinated(self, error: KafkaError) -> Reply {
-        let error = match error {
-            KafkaError::NotLeader => KafkaError::NotCoordinator,
-            other => other,
-        };
-        let result = Err(error);
-        match self {
-            Self::FindCoordinator(ask) => {
-                Reply::FindCoordinator(ask.refuse(KafkaError::CoordinatorNotAvailable))
-            }
-            Self::Transact(ask) => Reply::Transacted(ask.refuse(error)),
-            Self::CommitOffsets(ask) => Reply::CommitOffsets(ask.refuse(error)),
-            Self::CommittedOffsets(ask) => Reply::CommittedOffsets(ask.refuse(error)),
-            Self::DescribeGroups(groups) => {
-                let refuse = |group| DescribedGroup { group, result: Err(error) };
-                Reply::DescribeGroups(groups.into_iter().map(refuse).collect())
-            }
-            Self::ListGroups(_) => Reply::ListGroups(Err(error)),
-            Self::DeleteGroups(groups) => {
-                let refuse = |group| DeletedGroup { group, result };
-                Reply::DeleteGroups(groups.into_iter().map(refuse).collect())
-            }
-            _ => Reply::Group(Err(group::Refusal::NotCoordinator)),
         }
     }
 }
@@ -265,29 +244,7 @@ fn body(reader: &mut Reader, offer: &versions::Offer, head: &mut Head) -> Result
         versions::ALTER_SETTINGS => Ask::AlterSettings(alter_settings::decode(reader)?),
         versions::DESCRIBE_MESH => Ask::DescribeMesh(describe_mesh::decode(reader, version)?),
         versions::EPOCHS => Ask::Epochs(epochs::decode(reader, version)?),
-        _ => coordinated(reader, head)?,
-    })
-}
-
-/// What is asked of coordinators, and about them.
-fn coordinated(reader: &mut Reader, head: &Head) -> Result<Ask, Flaw> {
-    let version = head.version;
-    Ok(match head.api {
-        versions::FIND_COORDINATOR => {
-            Ask::FindCoordinator(find_coordinator::decode(reader, version)?)
-        }
-        versions::JOIN_GROUP => join_group::decode(reader, version, head.client_id.as_deref())?,
-        versions::SYNC_GROUP => sync_group::decode(reader, version)?,
-        versions::HEARTBEAT => heartbeat::decode(reader, version)?,
-        versions::LEAVE_GROUP => leave_group::decode(reader, version)?,
-        versions::COMMIT_OFFSETS => Ask::CommitOffsets(commit_offsets::decode(reader, version)?),
-        versions::COMMITTED_OFFSETS => {
-            Ask::CommittedOffsets(committed_offsets::decode(reader, version)?)
-        }
-        versions::DESCRIBE_GROUPS => Ask::DescribeGroups(describe_groups::decode(reader, version)?),
-        versions::LIST_GROUPS => Ask::ListGroups(list_groups::decode(reader, version)?),
-        versions::DELETE_GROUPS => Ask::DeleteGroups(delete_groups::decode(reader)?),
-        _ => Ask::Transact(transactions::decode(reader, head)?),
+        _ => coordinated::decode(reader, head)?,
     })
 }
 
@@ -344,37 +301,7 @@ fn encode_more(writer: &mut Writer, head: &Head, reply: &Reply) {
             describe_mesh::encode(writer, version, reply)
         }
         (versions::EPOCHS, Reply::Epochs(parts)) => epochs::encode(writer, parts),
-        _ => encode_coordinated(writer, head, reply),
-    }
-}
-
-fn encode_coordinated(writer: &mut Writer, head: &Head, reply: &Reply) {
-    let version = head.version;
-    match (head.api, reply) {
-        (versions::FIND_COORDINATOR, Reply::FindCoordinator(found)) => {
-            find_coordinator::encode(writer, version, found)
-        }
-        (versions::JOIN_GROUP, Reply::Group(reply)) => join_group::encode(writer, version, reply),
-        (versions::SYNC_GROUP, Reply::Group(reply)) => sync_group::encode(writer, version, reply),
-        (versions::HEARTBEAT, Reply::Group(reply)) => heartbeat::encode(writer, version, reply),
-        (versions::LEAVE_GROUP, Reply::Group(reply)) => leave_group::encode(writer, version, reply),
-        (versions::COMMIT_OFFSETS, Reply::CommitOffsets(parts)) => {
-            commit_offsets::encode(writer, version, parts)
-        }
-        (versions::COMMITTED_OFFSETS, Reply::CommittedOffsets(groups)) => {
-            committed_offsets::encode(writer, version, groups)
-        }
-        (versions::DESCRIBE_GROUPS, Reply::DescribeGroups(groups)) => {
-            describe_groups::encode(writer, version, groups)
-        }
-        (versions::LIST_GROUPS, Reply::ListGroups(reply)) => {
-            list_groups::encode(writer, version, reply)
-        }
-        (versions::DELETE_GROUPS, Reply::DeleteGroups(groups)) => {
-            delete_groups::encode(writer, groups)
-        }
-        (_, Reply::Transacted(reply)) => transactions::encode(writer, version, reply),
-        (api, _) => unreachable!("the reply does not belong to API {api}"),
+        _ => coordinated::encode(writer, head, reply),
     }
 }
 

@@ -1,6 +1,6 @@
 //! HTTP's words: the contract's own JSON, batches from events, rows by format, statuses.
 
-use door::BATCH_BYTES_MAX;
+use door::BATCH_BYTES_LIMIT;
 use door::http::*;
 use model::hash::bucket_of;
 use model::problem::CODES;
@@ -52,7 +52,7 @@ fn the_contracts_answers_are_read_and_written() {
     same::<PipelineDetail>(json!({"name": "p", "version": 1, "fingerprint": "00ff", "stages": [
         {"name": "s", "buckets": 16, "sources": ["a"], "view": "v", "output": null,
          "dead": "p.s.dead", "tasks": [{"bucket": 0, "shard": 9, "peer": 1, "state": "running",
-         "sequence": 4, "watermark_ms": -1, "restarts": 0}]}]}));
+         "sequence": 4, "watermark_ms": -1, "restarts": 0, "because": null}]}]}));
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn appends_have_bounds() {
     let none = NewEvents { events: Vec::new(), partition: None };
     assert_eq!(code(&none), "SH0404");
     let large =
-        EventIn { value: "x".repeat(BATCH_BYTES_MAX).as_str().into(), ..EventIn::default() };
+        EventIn { value: "x".repeat(BATCH_BYTES_LIMIT).as_str().into(), ..EventIn::default() };
     assert_eq!(code(&NewEvents { events: vec![large], partition: None }), "SH0401");
     let many = format!(r#"{{"events":[{}{{}}]}}"#, "{},".repeat(EVENTS_MAX));
     let error = serde_json::from_str::<NewEvents>(&many).expect_err("refused while it is read");

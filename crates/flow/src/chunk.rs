@@ -63,8 +63,10 @@ impl Chunk {
     /// For a source that a stage writes: the writing task's watermark, and whether it is idle, committed before
     /// the partition's end was `end`. What the partition gets behind that end lies behind this watermark.
     pub fn promise(&mut self, (watermark_ms, is_idle): (i64, bool), end: i64) {
-        self.activity = if is_idle { Activity::Idle } else { Activity::Active };
-        if self.to >= end {
+        // What lies unread is to be waited for, whatever its writer does now.
+        let is_read = self.to >= end;
+        self.activity = if is_idle && is_read { Activity::Idle } else { Activity::Active };
+        if is_read {
             self.watermark_ms = self.watermark_ms.max(watermark_ms);
         }
     }

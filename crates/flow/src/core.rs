@@ -106,6 +106,8 @@ pub(crate) struct Letter<'a> {
     pub(crate) value: &'a [u8],
     pub(crate) cause: &'a str,
     pub(crate) attempt: u32,
+    /// Nothing of the event was folded: it failed before it had a key.
+    pub(crate) whole: bool,
 }
 
 impl Turn {
@@ -158,6 +160,7 @@ impl Turn {
             ("cause", Some(letter.cause.as_bytes())),
             ("stage", Some(self.stage.as_bytes())),
             ("attempt", Some(attempt.as_bytes())),
+            ("scope", Some(if letter.whole { b"event" } else { b"bucket" })),
         ];
         let (partition, offset, at);
         match &self.unit {

@@ -25,6 +25,7 @@ use crate::stage::StageCode;
 use crate::state::State;
 use crate::{Action, Error, Input};
 use model::entry::row;
+use model::planted::{self, Mutant};
 use model::{PartitionId, TaskId};
 use source::{Place, Source};
 use std::collections::BTreeMap;
@@ -112,6 +113,10 @@ impl Task {
             let sample = restored.rows.iter().step_by(step).map(|(key, value)| (key, value));
             code.check(restored.version, sample)?;
         }
+        let mut restored = restored;
+        if planted::is(Mutant::WatermarkFalls) {
+            restored.watermark_ms = i64::MIN;
+        }
         let mut sources = BTreeMap::new();
         let mut names = BTreeMap::new();
         for (source, of) in streams.sources.iter().zip(&code.sources) {
@@ -126,6 +131,7 @@ impl Task {
                     idle_after_ms: of.idle_after_ms,
                     moved_ms: None,
                     is_idle: false,
+                    is_written: false,
                 };
                 sources.insert(partition, source);
             }

@@ -313,6 +313,31 @@ fn events_that_fail_before_they_have_a_key_are_dead_letters_too() {
 }
 
 #[test]
+fn an_event_that_spoils_what_its_key_comes_to_is_found_among_many() {
+    let describe = |mesh: &mut Pipelines| {
+        let numbers = mesh.pipeline("p").read_with("numbers", 1).json::<u64>();
+        let keyed = numbers.key_by(|n| (n % 2).to_string()).aggregate(
+            || 0u64,
+            |sum: &mut u64, n| *sum += n,
+            |sum| if *sum > 1_000_000 { panic!("too much") } else { *sum },
+        );
+        keyed.buckets(1).view("sums");
+    };
+    for seed in 0..SEEDS / 4 {
+        let mut mesh = TestMesh::of(describe).seed(seed);
+        for n in 0..400u64 {
+            mesh.send("numbers", "k", if n == 100 { "2000000".into() } else { n.to_string() });
+        }
+        mesh.run();
+        let dead: Vec<String> = mesh.dead("p.sums").iter().map(|e| e.text().into_owned()).collect();
+        assert_eq!(dead, ["2000000"], "seed {seed}");
+        let even: u64 = (0..400).filter(|n| n % 2 == 0 && *n != 100).sum();
+        assert_eq!(mesh.view("sums").get("0"), Some(even.into()), "seed {seed}");
+        assert_eq!(mesh.view("sums").get("1"), Some((1..400).step_by(2).sum::<u64>().into()));
+    }
+}
+
+#[test]
 fn two_streams_merge_and_one_stream_may_be_merged_with_itself() {
     let describe = |mesh: &mut Pipelines| {
         let pipeline = mesh.pipeline("p");

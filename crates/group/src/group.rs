@@ -116,6 +116,8 @@ impl Group {
             }
             Input::Kept { number, result } => self.on_kept(now_ms, number, result, actions),
             Input::Tick => self.on_tick(now_ms, actions),
+            // These are not of the dance.
+            Input::Dealt { .. } | Input::Catalogue(_) => {}
         }
     }
 
@@ -147,12 +149,18 @@ impl Group {
                 Ok(None)
             }
             Ask::Delete => Err(Refusal::InUse),
+            // Who is asked these is not dancing.
+            Ask::Hold(_) | Ask::Read(_) | Ask::DescribeDeal => Err(Refusal::NotDealt),
         }
     }
 
     /// Nobody is or waits here: what the log keeps is all there is to know.
     pub fn is_idle(&self) -> bool {
         self.phase == Phase::Empty && self.given.is_empty()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.phase == Phase::Empty
     }
 
     pub fn kind(&self) -> &str {

@@ -8,6 +8,7 @@
 //! member said to be gone is a hint: it may be alive and unheard.
 
 pub mod action;
+pub mod founding;
 pub mod identity;
 pub mod input;
 pub mod limits;

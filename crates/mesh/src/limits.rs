@@ -7,6 +7,8 @@ pub const PACKET_BYTES_MAX: usize = 8 << 10;
 pub const KEY_BYTES_MAX: usize = 64;
 /// A host name has at most 253 characters; then a colon and a port.
 pub const ADDRESS_BYTES_MAX: usize = 260;
+/// Addresses among which a founder is found: people write them on one line.
+pub const FOUNDING_LIST_MAX: usize = 64;
 
 /// Times and sizes of gossip. All members should use the same.
 ///

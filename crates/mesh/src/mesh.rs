@@ -6,6 +6,8 @@
 //! - M2: a member that is gone, or was said to exist, is asked for again until it is alive or
 //!   forgotten.
 //! - M3: after it left, the machine asks for nothing more.
+//! - M4: nobody stays suspect: it lives or is gone within the time for suspicion. Gossip's own timers end with the
+//!   identity they were set under, and that of a peer which others called gone is renewed.
 
 use crate::{Action, Identity, Input, Limits, Member, State, limits};
 use bytes::Bytes;
@@ -54,7 +56,7 @@ struct Timers {
 /// What a timer is for.
 enum Due {
     Gossip(Timer<Identity>),
-    /// A member that a broken connection made suspect: if it said nothing since, it is gone.
+    /// A member that became suspect: if it said nothing since, it is gone.
     Suspicion {
         id: Identity,
         incarnation: foca::Incarnation,
@@ -152,14 +154,7 @@ impl Mesh {
                 // the only errors are timers that came late: the next probe starts afresh
                 drop(self.foca.handle_timer(timer, &mut outcome));
             }
-            Some(Due::Suspicion { id, incarnation }) => {
-                let still = |m: &foca::Member<Identity>| {
-                    m.state() == foca::State::Suspect && m.incarnation() == incarnation
-                };
-                if self.believed(&id.key).is_some_and(|m| m.id() == &id && still(m)) {
-                    self.believe(foca::Member::new(id, incarnation, foca::State::Down), actions);
-                }
-            }
+            Some(Due::Suspicion { id, incarnation }) => self.on_suspicion(id, incarnation, actions),
             Some(Due::Seek) => self.seek(actions),
             // not ours: a machine before this one asked for it
             None => {}
@@ -182,8 +177,27 @@ impl Mesh {
             return;
         }
         let (id, incarnation) = (member.id().clone(), member.incarnation());
-        self.believe(foca::Member::new(id.clone(), incarnation, foca::State::Suspect), actions);
-        self.due.ask(self.limits.suspect_us, Due::Suspicion { id, incarnation }, actions);
+        self.believe(foca::Member::new(id, incarnation, foca::State::Suspect), actions);
+    }
+
+    /// M4: a suspect that has said nothing since is gone; one that was suspected again meanwhile gets as long again.
+    fn on_suspicion(
+        &mut self,
+        id: Identity,
+        incarnation: foca::Incarnation,
+        actions: &mut Vec<Action>,
+    ) {
+        let found = self.believed(&id.key).filter(|found| found.id() == &id);
+        let Some(found) = found.filter(|found| found.state() == foca::State::Suspect) else {
+            return;
+        };
+        let latest = found.incarnation();
+        if latest == incarnation {
+            self.believe(foca::Member::new(id, incarnation, foca::State::Down), actions);
+        } else {
+            let due = Due::Suspicion { id, incarnation: latest };
+            self.due.ask(self.limits.suspect_us, due, actions);
+        }
     }
 
     fn forget(&mut self, key: &[u8], actions: &mut Vec<Action>) {
@@ -249,6 +263,7 @@ impl Mesh {
     /// M1: finds what this step changed and tells it, in the order of keys.
     fn tell(&mut self, now_us: u64, actions: &mut Vec<Action>) {
         let mut changed = BTreeMap::new();
+        let mut suspects = Vec::new();
         let own = &self.identity().key;
         // An earlier life of this peer, called gone by others, is nobody to seek.
         let others = self.foca.iter_membership_state().filter(|found| found.id().key != *own);
@@ -258,8 +273,15 @@ impl Mesh {
             if known.is_some_and(|known| known.state == state && known.identity == *id) {
                 continue;
             }
+            if state == State::Suspect {
+                let incarnation = found.incarnation();
+                suspects.push(Due::Suspicion { id: id.clone(), incarnation });
+            }
             let member = Member { identity: id.clone(), state, since_us: now_us };
             changed.insert(id.key.clone(), member);
+        }
+        for due in suspects {
+            self.due.ask(self.limits.suspect_us, due, actions);
         }
         if !changed.is_empty() {
             self.members.extend(changed.clone());

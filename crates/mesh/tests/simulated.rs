@@ -248,6 +248,23 @@ fn a_split_heals_without_hands() {
     }
 }
 
+/// A suspicion may outlive the identity of who holds it: others called that peer gone, and it came back renewed.
+#[test]
+fn nobody_stays_suspect_however_short_the_split() {
+    for seed in 1..=200 {
+        let mut world = World::new(seed, 5);
+        world.until_all_alive(12 * S);
+        for _ in 0..3 {
+            let side = world.draw(5) as usize;
+            world.peers[side].side = 1;
+            let split = world.draw(5 * S);
+            world.run(split);
+            world.peers[side].side = 0;
+            world.until_all_alive(15 * S);
+        }
+    }
+}
+
 #[test]
 fn one_that_leaves_is_gone_at_once_and_silent() {
     let mut world = World::new(7, 5);

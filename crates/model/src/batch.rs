@@ -13,7 +13,7 @@ mod record;
 
 pub use build::BatchBuilder;
 pub use compression::Codec;
-pub use record::{Record, Records};
+pub use record::{HEADERS_MAX, Record, Records};
 
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;

@@ -72,6 +72,8 @@ pub struct Stream {
     pub id: StreamId,
     pub name: String,
     pub partitions: u32,
+    /// How many it had before it grew, the latest last: a request that is repeated goes where it went at first.
+    pub layouts: Vec<u32>,
     /// The id that placement hashes: the stream's own, or that of the stage that writes it.
     pub placement: u128,
     /// The stage that writes it; clients may not.
@@ -89,6 +91,10 @@ pub struct Pipeline {
     pub stages: Vec<Stage>,
     /// The version that waits until every peer that holds the running one holds it too.
     pub next: Option<(u32, u64)>,
+    /// A person stopped its tasks: they keep their positions and their state.
+    pub paused: bool,
+    /// Grows with each wish that its tasks begin again; those that are parked do so, too.
+    pub round: u32,
 }
 
 /// A stateful stage: one task a bucket, at the leader of the bucket's shard.
@@ -132,16 +138,21 @@ pub enum Change {
     Remove { peer: PeerId, incarnation: u64, shrink: bool },
     /// Takes a peer's shards away from it, or gives it some again.
     Drain { peer: PeerId, away: Option<Away>, shrink: bool },
-    /// Makes a stream; `id` is drawn by the proposer.
-    CreateStream { id: StreamId, name: String, partitions: u32, settings: Settings },
+    /// Makes a stream; `id` is drawn by the proposer. `most` is how many partitions the mesh may have then.
+    CreateStream { id: StreamId, name: String, partitions: u32, settings: Settings, most: u32 },
     /// Sets a stream that is set as the proposer saw it.
     Configure { stream: StreamId, from: Settings, to: Settings },
-    /// Adds partitions to a stream that no pipeline uses.
-    Grow { stream: StreamId, partitions: u32 },
+    /// Adds partitions to a stream that no pipeline uses; `most` as above.
+    Grow { stream: StreamId, partitions: u32, most: u32 },
     /// Forgets a stream that no pipeline uses.
     DeleteStream { stream: StreamId },
     /// Registers a pipeline, with ids drawn by the proposer for what does not exist yet.
     Register(Registration),
+    /// Stops a pipeline's tasks where they are, or lets them begin again from their last commits.
+    Pause { pipeline: String, paused: bool },
+    /// The mesh goes on under this id with one peer of its roster, since a quorum is lost for good; only a person says
+    /// so, offline.
+    Recover { mesh: MeshId, peer: PeerId },
 }
 
 /// What a peer that holds a pipeline's code says of it.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The version that is written and read.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 5;
 /// Operations of one entry.
 pub const OPS_MAX: usize = u16::MAX as usize;
 

@@ -2,6 +2,7 @@
 //!
 //! Data only: the room `group` decides who shares what, `replica` applies what is kept.
 
+use crate::deal::{self, Deal, Redeal};
 use crate::id::PartitionId;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,8 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Group {
     pub formed: Formed,
+    /// Its coordinator deals out, instead of a consumer: then no generation has consumers.
+    pub deal: Option<Deal>,
     /// The next offset to consume of each partition.
     pub offsets: BTreeMap<PartitionId, Committed>,
     /// What open transactions will add to them, by producer.
@@ -81,6 +84,8 @@ pub enum What {
     Commit(Vec<(PartitionId, Committed)>),
     /// Forgets a group that has no consumers.
     Delete,
+    /// The coordinator has dealt, or consumers gave up or took what was dealt.
+    Deal(Redeal),
 }
 
 /// What a change is answered once applied.
@@ -112,6 +117,12 @@ pub enum Ask {
     },
     Describe,
     Delete,
+    /// A consumer of a group whose coordinator deals out.
+    Hold(Box<deal::Beat>),
+    /// May this consumer read offsets?
+    Read(Caller),
+    /// The same as `Describe`, of a group whose coordinator deals out.
+    DescribeDeal,
 }
 
 /// A consumer wants to be in the next generation.
@@ -164,6 +175,8 @@ pub enum Said {
     Left(Vec<(String, Option<String>, Result<(), Refusal>)>),
     Described(Described),
     Done,
+    Told(deal::Told),
+    DescribedDeal(deal::Described),
 }
 
 /// A consumer is in a generation.
@@ -217,6 +230,67 @@ pub enum Refusal {
     /// The group has consumers.
     InUse,
     Missing,
+    /// The epoch is not the one it was told: it gives up all it holds and comes in again.
+    OldEpoch,
+    /// The epoch is not the one it was told; what it asked changes nothing.
+    StaleEpoch,
+    /// Another process bears the instance's name and is not away.
+    Unreleased,
+    /// Nobody deals out in the way it prefers.
+    NoAssignor,
+    /// The regular expression is none, or too large.
+    BadPattern,
+    /// The group's consumers share out themselves, or there is no such group.
+    NotDealt,
+    /// The text says what is wrong.
+    BadAsk(String),
+}
+
+/// One line of a list of groups.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    pub name: String,
+    pub kind: String,
+    /// Its coordinator deals out.
+    pub dealt: bool,
+    pub has_consumers: bool,
+}
+
+/// What clients of a group whose coordinator deals out are for: nobody else uses such groups.
+pub const DEALT_KIND: &str = "consumer";
+
+impl Group {
+    pub fn has_consumers(&self) -> bool {
+        let dealt = self.deal.as_ref().is_some_and(|deal| !deal.consumers.is_empty());
+        dealt || !self.formed.consumers.is_empty()
+    }
+
+    /// What its clients are for, in their own word.
+    pub fn kind(&self) -> &str {
+        if self.deal.is_some() { DEALT_KIND } else { &self.formed.kind }
+    }
+
+    /// The generation, or the epoch.
+    pub fn generation(&self) -> i32 {
+        self.deal.as_ref().map_or(self.formed.generation, |deal| deal.round.epoch)
+    }
+
+    /// Id, client and host of each consumer.
+    pub fn consumers(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        let formed = self.formed.consumers.iter().map(|(id, it)| (id, &it.client, &it.host));
+        let deal = self.deal.iter().flat_map(|deal| &deal.consumers);
+        let dealt = deal.map(|(id, it)| (id, &it.client, &it.host));
+        formed.chain(dealt).map(|(id, client, host)| (&**id, &**client, &**host))
+    }
+
+    pub fn listed(&self, name: &str) -> Listed {
+        Listed {
+            name: name.to_owned(),
+            kind: self.kind().to_owned(),
+            dealt: self.deal.is_some(),
+            has_consumers: self.has_consumers(),
+        }
+    }
 }
 
 impl Formed {
@@ -255,6 +329,7 @@ impl Change {
             What::Form(formed) => formed.size(),
             What::Commit(offsets) => offsets.iter().map(|(_, it)| it.size()).sum(),
             What::Delete => 0,
+            What::Deal(redeal) => redeal.size(),
         };
         64 + self.group.len() + what
     }

@@ -2,14 +2,22 @@
 
 use crate::id::ShardId;
 
-/// The shard of a partition: (hash of the placement id + partition) mod shards.
+/// The shard of a partition: (hash of the placement id's lower half + partition) mod shards.
 ///
 /// `shards` is the mesh's fixed number of shards, at least 1. The placement id is the stream's own, or the
-/// stage's for what a stage writes, with the bucket as the partition.
+/// stage's for what a stage writes, with the bucket as the partition. A stage's lower half is that of what it reads:
+/// [`beside`].
 pub fn shard_of(placement: u128, partition: u32, shards: u16) -> ShardId {
     assert!(shards > 0, "a mesh has at least one shard");
-    let hash = xxhash_rust::xxh3::xxh3_64(&placement.to_le_bytes());
+    let hash = xxhash_rust::xxh3::xxh3_64(&(placement as u64).to_le_bytes());
     ShardId((hash.wrapping_add(u64::from(partition)) % u64::from(shards)) as u16)
+}
+
+/// An id as unlike others as the one that was drawn, whose shards are those of another placement: what is read together
+/// and decided together shares entries of a log.
+pub fn beside(placement: u128, drawn: u128) -> u128 {
+    let half = u128::from(u64::MAX);
+    (drawn & !half) | (placement & half)
 }
 
 /// The shard of a group of consumers: its leader is the group's coordinator.
@@ -88,5 +96,14 @@ mod tests {
     fn neighbouring_partitions_lie_in_neighbouring_shards() {
         let first = shard_of(7, 0, 64).0;
         assert_eq!(shard_of(7, 1, 64).0, (first + 1) % 64);
+    }
+
+    #[test]
+    fn an_id_beside_another_is_its_own_and_has_the_same_shards() {
+        let (stream, drawn) = (5 << 64 | 7, 9 << 64 | 11);
+        let id = beside(stream, drawn);
+        assert!(id != stream && id != drawn && id != beside(stream, 10 << 64 | 11));
+        assert!((0..64).all(|at| shard_of(id, at, 64) == shard_of(stream, at, 64)));
+        assert!((0..64).any(|at| shard_of(drawn, at, 64) != shard_of(stream, at, 64)));
     }
 }

@@ -7,6 +7,18 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
 pub struct MeshId(pub u128);
 
+impl MeshId {
+    /// The mesh after a quorum of it was given up by hand: another one to all who were not there.
+    pub fn recovered(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+
+    /// True if this is that mesh after one recovery or more. Ids are drawn: no two meshes lie so near each other.
+    pub fn is_recovered_from(self, earlier: Self) -> bool {
+        (1..=u128::from(u16::MAX)).contains(&self.0.wrapping_sub(earlier.0))
+    }
+}
+
 /// A peer of the roster; the same number is its Kafka node id. The founder is 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
 pub struct PeerId(pub i32);
@@ -43,6 +55,31 @@ pub struct PartitionId {
 pub struct TaskId {
     pub stage: StageId,
     pub bucket: u32,
+}
+
+/// An idempotent producer of a Kafka client: a number of 63 bits to the client.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ProducerId {
+    /// Whose log has issued it …
+    pub shard: ShardId,
+    /// … as the how-many-eth, from 1.
+    pub count: i64,
+}
+
+impl ProducerId {
+    const COUNT_BITS: u32 = 47;
+
+    /// Reads a client's number; none if no shard could ever issue it.
+    pub fn read(number: i64) -> Option<Self> {
+        let count = number & ((1 << Self::COUNT_BITS) - 1);
+        let shard = u16::try_from(number >> Self::COUNT_BITS).ok()?;
+        (count > 0).then_some(Self { shard: ShardId(shard), count })
+    }
+
+    /// The number a client is told.
+    pub fn number(self) -> i64 {
+        i64::from(self.shard.0) << Self::COUNT_BITS | self.count
+    }
 }
 
 /// The founder of every mesh is its first peer.

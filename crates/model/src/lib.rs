@@ -7,6 +7,7 @@ pub mod batch;
 pub mod catalogue;
 pub mod changes;
 pub mod codec;
+pub mod deal;
 pub mod entry;
 pub mod group;
 pub mod hash;
@@ -14,6 +15,7 @@ pub mod id;
 pub mod log;
 pub mod name;
 pub mod origin;
+pub mod planted;
 pub mod problem;
 pub mod settings;
 pub mod transaction;
@@ -22,7 +24,9 @@ pub use batch::{Batch, BatchBuilder, Record};
 pub use catalogue::Catalogue;
 pub use changes::{Changes, ChangesBuilder};
 pub use entry::{Entry, Op};
-pub use id::{Epoch, MeshId, PartitionId, PeerId, ReplicaId, ShardId, StageId, StreamId, TaskId};
+pub use id::{
+    Epoch, MeshId, PartitionId, PeerId, ProducerId, ReplicaId, ShardId, StageId, StreamId, TaskId,
+};
 pub use log::{HardState, LogEntry};
 pub use origin::Origin;
 pub use problem::Problem;

@@ -25,6 +25,7 @@ pub const CODES: &[(&str, u8, &str)] = &[
     ("SH0104", 5, "the peer belongs to another mesh"),
     ("SH0105", 5, "a peer of this name is in the mesh already"),
     ("SH0106", 5, "the peer was taken out of the mesh"),
+    ("SH0107", 5, "the mesh was recovered without the peer"),
     ("SH0201", 1, "a port is taken by another process"),
     ("SH0202", 5, "the data folder is in use by another process"),
     ("SH0203", 5, "the data folder belongs to another mesh"),
@@ -32,6 +33,7 @@ pub const CODES: &[(&str, u8, &str)] = &[
     ("SH0205", 2, "the data folder is empty and no command says how to begin"),
     ("SH0206", 1, "the data folder cannot be written"),
     ("SH0207", 1, "stored bytes are damaged"),
+    ("SH0208", 5, "the only copy of a shard is damaged"),
     ("SH0301", 4, "no such stream"),
     ("SH0302", 5, "the stream exists with other settings"),
     ("SH0303", 4, "no such view"),
@@ -41,6 +43,8 @@ pub const CODES: &[(&str, u8, &str)] = &[
     ("SH0307", 4, "no such row"),
     ("SH0308", 4, "no such path"),
     ("SH0309", 5, "a pipeline uses the stream"),
+    ("SH0310", 4, "no such group"),
+    ("SH0311", 5, "the mesh would have more partitions than it may"),
     ("SH0401", 1, "an event or batch is larger than allowed"),
     ("SH0402", 1, "a batch is malformed"),
     ("SH0403", 1, "an offset is outside of the partition"),
@@ -56,6 +60,7 @@ pub const CODES: &[(&str, u8, &str)] = &[
     ("SH0508", 5, "the peer is alive"),
     ("SH0601", 1, "a processor failed"),
     ("SH0602", 1, "a check found a wrong total"),
+    ("SH0603", 5, "a pipeline's new version cannot run"),
     ("SH0901", 1, "an internal error"),
 ];
 

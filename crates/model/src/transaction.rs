@@ -3,7 +3,7 @@
 //! A transaction has a coordinator, the shard its id hashes to, which knows its parts and how it ends; and parts, the
 //! partitions and groups it writes to, each in its own shard, which know only whether it is open there. Data only.
 
-use crate::group::Committed;
+use crate::group::{Caller, Committed};
 use crate::id::{PartitionId, ShardId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -29,6 +29,9 @@ pub struct Transaction {
     pub touched_ms: u64,
     /// What made the present epoch: a repeated wish for it is answered again.
     pub nonce: u128,
+    /// The producer and epoch that asked for the present epoch, until it is used: whoever missed the answer asks with them
+    /// once more.
+    pub last: Option<(i64, i16)>,
 }
 
 /// Where a transaction stands.
@@ -126,8 +129,9 @@ pub enum StepWhat {
     Open {
         number: u64,
     },
-    /// Offsets that count once the transaction is committed (groups only).
-    Offsets(Vec<(PartitionId, Committed)>),
+    /// Offsets that count once the transaction is committed (groups only), and the consumer whose they are, if it is one
+    /// of a generation.
+    Offsets(Option<Caller>, Vec<(PartitionId, Committed)>),
     Close {
         number: u64,
         commit: bool,
@@ -141,6 +145,8 @@ pub enum Stepped {
     /// The transaction has ended, or was never opened here: nothing changed.
     Closed,
     Full,
+    /// The group has another generation by now, or not this consumer.
+    Stale,
 }
 
 /// A transaction that was given up, in one partition: its events from `first` on do not count.
@@ -183,7 +189,7 @@ impl Step {
     /// Roughly how many bytes it takes in an entry.
     pub fn size(&self) -> usize {
         let offsets = match &self.what {
-            StepWhat::Offsets(offsets) => offsets.iter().map(|(_, it)| it.size()).sum(),
+            StepWhat::Offsets(_, offsets) => offsets.iter().map(|(_, it)| it.size()).sum(),
             _ => 0,
         };
         64 + self.part.size() + offsets

@@ -36,8 +36,9 @@ pub enum DialError {
     /// Something else listens there.
     #[error("{address} does not speak the mesh's protocol: {because}")]
     WrongProtocol { address: String, because: String },
-    /// The peer there has another secret: the token is of another mesh.
-    #[error("{0} has another mesh secret")]
+    /// The peer there has another secret: the token is of another mesh. The handshake starts from the version of our
+    /// protocol as well, and cannot tell which of the two differs.
+    #[error("{0} has another mesh secret, or another version of the protocol")]
     WrongSecret(String),
     /// No way leads there.
     #[error("{address} cannot be reached: {because}")]

@@ -69,8 +69,12 @@ pub(crate) fn of_listen(error: &Listen) -> String {
         Listen::Transport(error) => match cause(error) {
             Cause::Timeout => "the handshake took too long".to_owned(),
             Cause::Protocol(because) => format!("it speaks another protocol: {because}"),
-            Cause::Secret => "it has another mesh secret".to_owned(),
-            _ => "it broke off the handshake: another mesh secret or another protocol".to_owned(),
+            Cause::Secret => {
+                "it has another mesh secret, or another version of the protocol".to_owned()
+            }
+            _ => "it broke off the handshake: another mesh secret, another version, or another \
+                  protocol"
+                .to_owned(),
         },
         other => other.to_string(),
     }

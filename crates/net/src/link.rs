@@ -1,7 +1,7 @@
 //! Which of the connections to one peer is used, while there is briefly more than one.
 //!
 //! Both ends must come to the same choice without asking. Invariants:
-//! - L1: with at least one link there is a chosen one.
+//! - L1: with at least one link that was not given up there is a chosen one, and it was not.
 //! - L2: a link that is not chosen has a moment at which it is closed.
 //! - L3: of two ends that dialled at once, the one with the larger key follows the other: a stream
 //!   that arrives shows what that one chose.
@@ -137,7 +137,9 @@ impl Links {
             return Change::Same;
         }
         self.chosen = None;
-        if let Some(newest) = self.all.last().map(|link| link.id) {
+        // One that was given up carries nothing any more, and is closed at the next look.
+        let stands = |link: &&Link| !link.gone.is_cancelled();
+        if let Some(newest) = self.all.iter().rev().find(stands).map(|link| link.id) {
             self.choose(newest, now);
         }
         Change::Lost
@@ -260,6 +262,25 @@ mod tests {
             links.add(link(2, follows, now), now);
             links.on_stream(ConnectionId::new_unchecked(2), now);
             assert_eq!(chosen(&links), expected);
+        }
+    }
+
+    /// Two processes with one key, or a peer that dials anew and dies: the link that was replaced is not used again.
+    #[test]
+    fn a_link_that_was_given_up_is_not_chosen_again_when_its_successor_is_lost() {
+        let now = Instant::now();
+        let later = now + limits::CROSSED_WITHIN + Duration::from_millis(1);
+        let id = ConnectionId::new_unchecked;
+        for follows in [false, true] {
+            let mut links = Links::new(follows);
+            links.add(link(1, false, now), now);
+            links.add(link(2, false, later), later);
+            assert_eq!(links.on_stream(id(2), later), Change::Lost);
+            assert_eq!(links.remove(id(2), later), Change::Lost);
+            assert!(links.chosen().is_none(), "{follows}");
+            assert_eq!(links.retired(later), [id(1)]);
+            links.add(link(3, true, later), later);
+            assert_eq!((chosen(&links), links.retired(later)), (3, vec![id(1)]));
         }
     }
 

@@ -49,6 +49,7 @@ struct Inner {
     consensus: mpsc::UnboundedSender<Command>,
     stop: CancellationToken,
     _stop_on_drop: DropGuard,
+    ended: CancellationToken,
     drives: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -64,7 +65,7 @@ impl Net {
         );
         let (events, receiver) = Events::channel();
         let shared = Arc::new(Shared::new(events));
-        let stop = CancellationToken::new();
+        let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
         let key = PeerKey::of(main.local_peer_id());
         let (main_sender, main_commands) = mpsc::unbounded_channel();
         let (consensus_sender, consensus_commands) = mpsc::unbounded_channel();
@@ -79,7 +80,12 @@ impl Net {
                 stop: stop.clone(),
                 state: State::new(luck(&key)),
             };
-            tokio::spawn(drive.run())
+            let ended = ended.clone().drop_guard();
+            tokio::spawn(async move {
+                // However it ends: a panic drops it too.
+                let _ended = ended;
+                drive.run().await;
+            })
         };
         let drives = Mutex::new(vec![
             start(Group::Main, main, &main_sender, &consensus_sender, main_commands),
@@ -93,6 +99,7 @@ impl Net {
             consensus: consensus_sender,
             _stop_on_drop: stop.clone().drop_guard(),
             stop,
+            ended,
             drives,
         };
         Ok((Self(Arc::new(inner)), receiver))
@@ -144,6 +151,11 @@ impl Net {
     /// Queues a frame. Never waits: a full queue or a missing connection is an error at once.
     pub fn send(&self, peer: &PeerKey, lane: Lane, bytes: Bytes) -> Result<(), SendError> {
         self.0.shared.send(peer, lane, bytes)
+    }
+
+    /// Returns when one of its tasks has ended, over a stop or over a defect: then it carries nothing any more.
+    pub async fn ended(&self) {
+        self.0.ended.cancelled().await;
     }
 
     /// Closes everything and ends all tasks. What waits in queues is dropped.

@@ -391,3 +391,13 @@ async fn figures() {
     println!("256 MiB in frames of 64 KiB: {:.0} MB/s", 268.4 / started.elapsed().as_secs_f64());
     echoes.abort();
 }
+
+#[tokio::test]
+async fn a_network_that_carries_nothing_any_more_says_so() {
+    let peer = Peer::start(1, SECRET).await;
+    let net = peer.net.clone();
+    let mut ended = tokio::spawn(async move { net.ended().await });
+    assert!(timeout(Duration::from_millis(200), &mut ended).await.is_err(), "it runs");
+    peer.net.stop().await;
+    timeout(PATIENCE, ended).await.expect("it has ended").expect("no panic");
+}

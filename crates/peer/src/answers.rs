@@ -6,14 +6,16 @@
 use crate::board::Board;
 use crate::call::{Ask, Calls, Said};
 use crate::exchange::Exchanges;
+use crate::figures::Teller;
 use crate::gateway::Door;
 use crate::router::Router;
 use crate::shape::{self, Joiner};
-use crate::shards;
 use crate::snapshot::Exports;
+use crate::{problems, shards, tasks};
 use bytes::Bytes;
 use model::{Batch, Entry, MeshId, PartitionId, ReplicaId, ShardId};
 use net::{Lane, PeerKey};
+use ractor::ActorRef;
 use replica::{Answer, Refusal};
 use std::sync::Arc;
 use store::Segments;
@@ -31,7 +33,9 @@ pub struct Answers {
     pub segments: Arc<Segments>,
     pub exports: Arc<Exports>,
     pub exchanges: Arc<Exchanges>,
+    pub tasks: ActorRef<tasks::Msg>,
     pub door: Door,
+    pub teller: Teller,
 }
 
 impl Answers {
@@ -56,10 +60,13 @@ impl Answers {
     }
 
     async fn said(&self, peer: &PeerKey, mesh: MeshId, ask: Ask) -> Said {
-        let joining = matches!(ask, Ask::Join { .. });
+        let joining = matches!(ask, Ask::Join { .. } | Ask::Holds);
         let own = self.calls.mesh();
         if mesh != own && !(joining && mesh == MeshId(0)) {
             tracing::warn!(%peer, theirs = %mesh, ours = %own, "a peer of another mesh was refused");
+            if own.is_recovered_from(mesh) {
+                return Said::Refused(Box::new(problems::recovered_without()));
+            }
             return Said::No(format!("mesh `{mesh}` is not `{own}`"));
         }
         // Who was removed while it was away learns so from the catalogue.
@@ -77,6 +84,7 @@ impl Answers {
                 let newer = catalogue.index > since;
                 Said::Catalogue(newer.then(|| Box::new((*catalogue).clone())))
             }
+            Ask::Holds => Said::Holds(own),
             Ask::Propose { .. } => Said::No("this peer is not in the roster".into()),
             Ask::Look { shard, query, linear } => {
                 if linear && !self.board.leading(shard) {
@@ -85,20 +93,35 @@ impl Answers {
                 Said::Found(self.router.ask_here(shard, query, linear).await)
             }
             Ask::Batches { partition, shard, from, below, bytes_max } => {
-                self.batches(partition, shard, from, below, bytes_max)
+                self.batches(partition, shard, (from, below), bytes_max, Sight::Consumer)
+            }
+            Ask::Stored { partition, shard, from, below, bytes_max } => {
+                self.batches(partition, shard, (from, below), bytes_max, Sight::Copy)
             }
             Ask::Chunks(wanted) => match self.exchanges.chunks_here(wanted).await {
                 Ok(chunks) => Said::Chunks(chunks),
                 Err(why) => Said::No(why),
             },
             Ask::Status => self.status().await,
+            Ask::Tasks => Said::Tasks(tasks::here(&self.tasks).await),
             Ask::Behalf(ask) => Said::Behalf(Box::new(self.door.tell(*ask).await)),
-            Ask::Export { shard, index, at } => match self.exports.piece(shard, index, at) {
-                Some((bytes, size)) => Said::Export { bytes, size },
-                None => Said::No("the export is gone".into()),
-            },
+            Ask::Export { shard, index, at } => {
+                let exports = self.exports.clone();
+                let read = move || exports.piece(shard, index, &at);
+                match tokio::task::spawn_blocking(read).await {
+                    Ok(Some(piece)) => Said::Export(piece),
+                    _ => Said::No("the export is gone".into()),
+                }
+            }
+            Ask::Figures => Said::Figures(Box::new(self.teller.figures().await)),
             Ask::Replace { shard, replica } => {
                 self.tell(shard, shards::Msg::Replace { shard, replica })
+            }
+            Ask::Leads(leads) => {
+                if let Some(from) = self.board.peer_of(peer) {
+                    leads.into_iter().for_each(|(shard, term)| self.board.heard(shard, from, term));
+                }
+                Said::Done
             }
             Ask::Installed { shard, replica, installed } => {
                 self.tell(shard, shards::Msg::Installed { shard, replica, installed })
@@ -153,18 +176,21 @@ impl Answers {
         &self,
         partition: PartitionId,
         shard: ShardId,
-        from: i64,
-        below: i64,
+        (from, below): (i64, i64),
         bytes_max: u32,
+        sight: Sight,
     ) -> Said {
         let Some(mark) = self.board.mark(partition).filter(|_| self.board.here(shard)) else {
             return Said::Elsewhere(self.board.leader(shard));
         };
-        let below = below.min(mark.stable);
+        let below = below.min(if sight == Sight::Copy { mark.next } else { mark.stable });
         let read = self.segments.read(partition, from.max(mark.start), below, bytes_max as usize);
         match self.board.witness(partition, read) {
             Ok(batches) => {
-                let shown = self.board.shown(partition, batches);
+                let shown = match sight {
+                    Sight::Consumer => self.board.shown(partition, batches),
+                    Sight::Copy => batches,
+                };
                 Said::Batches(shown.iter().map(|b: &Batch| b.bytes().clone()).collect())
             }
             Err(error) => Said::No(error.to_string()),
@@ -185,6 +211,15 @@ impl Answers {
         }
         Said::Done
     }
+}
+
+/// Who is to see batches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    /// Nothing that is open, and what was given up as hollow.
+    Consumer,
+    /// The bytes as they are on the disk, under their checksums.
+    Copy,
 }
 
 /// Says once, to each peer that may lead it, that a replica here is in doubt.

@@ -3,6 +3,7 @@
 //! Everything here is a hint or a fold of a committed log: losing it costs time, never data. Written by the
 //! actors that own the facts, read by all. No guard ever leaves this file.
 
+use crate::meter::Meter;
 use dashmap::DashMap;
 use model::transaction::Aborted;
 use model::{Batch, Catalogue, PartitionId, PeerId, ShardId, StreamId, TaskId};
@@ -11,6 +12,7 @@ use ring::Ring;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
+use std::time::Instant;
 use tokio::sync::{Notify, watch};
 
 /// How far a partition is applied here.
@@ -46,11 +48,15 @@ struct Route {
     leading: AtomicBool,
     /// True while a replica of it lives here.
     here: AtomicBool,
+    /// True while that replica is about as far as its leader, and sound.
+    current: AtomicBool,
 }
 
 /// The shared board of one peer.
 #[derive(Debug)]
 pub struct Board {
+    /// What is counted here, for people.
+    pub meter: Arc<Meter>,
     me: AtomicI32,
     shards: u16,
     routes: Vec<Route>,
@@ -68,14 +74,17 @@ pub struct Board {
     rotten: DashMap<PartitionId, ()>,
     /// Counts changes of what is led here.
     leads: watch::Sender<u64>,
-    /// What gossip says, by key: it may know a peer before the catalogue here does.
-    members: DashMap<Vec<u8>, mesh::Member>,
+    /// What gossip says, by key, and since when: it may know a peer before the catalogue here does.
+    members: DashMap<Vec<u8>, (mesh::Member, Instant)>,
+    /// When this peer began: whom it never heard of is silent at least since then.
+    began: Instant,
 }
 
 impl Board {
     pub fn new(me: PeerId, shards: u16, replication: u8, catalogue: Catalogue) -> Self {
         let ring = Arc::new(ring_of(&catalogue, shards, replication));
         Self {
+            meter: Arc::default(),
             me: AtomicI32::new(me.0),
             shards,
             routes: (0..shards).map(|_| Route::default()).collect(),
@@ -89,6 +98,7 @@ impl Board {
             rotten: DashMap::new(),
             leads: watch::Sender::new(0),
             members: DashMap::new(),
+            began: Instant::now(),
         }
     }
 
@@ -161,6 +171,9 @@ impl Board {
         route.leader.store(leader.map_or(0, |p| p.0), Ordering::Relaxed);
         let was = route.leading.swap(leading, Ordering::Release);
         let changed = was != leading || (leading && old_term != term);
+        if was != leading {
+            self.meter.leads.inc();
+        }
         if changed {
             self.leads.send_modify(|count| *count += 1);
         }
@@ -174,12 +187,35 @@ impl Board {
     /// What gossip says of a peer.
     pub fn member(&self, peer: PeerId) -> Option<mesh::Member> {
         let key = self.catalogue().roster.get(&peer)?.key.clone();
-        self.members.get(&key).map(|member| member.clone())
+        self.members.get(&key).map(|known| known.0.clone())
     }
     pub fn set_member(&self, member: mesh::Member) {
-        self.members.insert(member.identity.key.clone(), member);
+        let now = Instant::now();
+        let mut known = self
+            .members
+            .entry(member.identity.key.clone())
+            .or_insert_with(|| (member.clone(), now));
+        let since = if known.0.state == member.state { known.1 } else { now };
+        *known = (member, since);
+    }
+    /// Since when a peer does not answer, if it does not; a suspect may still do.
+    pub fn silent_since(&self, peer: PeerId) -> Option<Instant> {
+        if peer == self.me() {
+            return None;
+        }
+        let key = self.catalogue().roster.get(&peer).map(|it| it.key.clone());
+        let Some(known) = key.and_then(|key| self.members.get(&key)) else {
+            return Some(self.began);
+        };
+        (known.0.state != mesh::State::Alive).then_some(known.1)
     }
 
+    /// What people call a peer: its name, else its id.
+    pub fn called(&self, peer: PeerId) -> String {
+        let catalogue = self.catalogue.borrow();
+        let name = catalogue.roster.get(&peer).map(|it| it.name.clone());
+        name.filter(|name| !name.is_empty()).unwrap_or_else(|| peer.to_string())
+    }
     /// The key of a peer of the roster.
     pub fn key_of(&self, peer: PeerId) -> Option<PeerKey> {
         PeerKey::from_bytes(&self.catalogue().roster.get(&peer)?.key).ok()
@@ -198,6 +234,53 @@ impl Board {
             return;
         }
         route.leader.store(leader.map_or(0, |p| p.0), Ordering::Relaxed);
+    }
+    /// Whether what the replica here has of its partitions is all there is, but for what is under way: that it has no more
+    /// then means that nothing has come.
+    pub fn is_current(&self, shard: ShardId) -> bool {
+        let route = self.route(shard);
+        route.here.load(Ordering::Relaxed)
+            && (route.leading.load(Ordering::Acquire) || route.current.load(Ordering::Relaxed))
+    }
+    pub fn set_current(&self, shard: ShardId, current: bool) {
+        self.route(shard).current.store(current, Ordering::Relaxed);
+    }
+    /// Notes who said that it leads a shard in a term; an older word changes nothing. A replica here knows better, unless
+    /// it knows nobody: one that was voted out is told by nobody else until it is removed.
+    pub fn heard(&self, shard: ShardId, leader: PeerId, term: u64) {
+        let Some(route) = self.routes.get(usize::from(shard.0)) else { return };
+        let here = route.here.load(Ordering::Relaxed);
+        let knows = here && route.leader.load(Ordering::Relaxed) != 0;
+        if knows || term < route.term.load(Ordering::Relaxed) {
+            return;
+        }
+        if !here {
+            route.term.store(term, Ordering::Relaxed);
+        }
+        route.leader.store(leader.0, Ordering::Relaxed);
+    }
+    /// A connection broke: what that peer was believed to lead is led by nobody known, unless a replica is here.
+    pub fn lost(&self, peer: PeerId) {
+        for route in &self.routes {
+            if !route.here.load(Ordering::Relaxed) {
+                // Somebody else may have been heard of meanwhile: then that stays.
+                let leader = &route.leader;
+                let _ = leader.compare_exchange(peer.0, 0, Ordering::Relaxed, Ordering::Relaxed);
+            }
+        }
+    }
+    /// The replica here is no more. Who leads elsewhere is known on, as a hint.
+    pub fn gone(&self, shard: ShardId) {
+        let leader = self.leader(shard).filter(|leader| *leader != self.me());
+        self.set_here(shard, false);
+        self.led(shard, 0, leader, false);
+    }
+    /// Whether there is a shard of which neither a replica is here nor a leader known.
+    pub fn is_lost_for_some(&self) -> bool {
+        let unknown = |route: &Route| {
+            !route.here.load(Ordering::Relaxed) && route.leader.load(Ordering::Relaxed) == 0
+        };
+        self.routes.iter().any(unknown)
     }
     pub fn set_here(&self, shard: ShardId, here: bool) {
         self.route(shard).here.store(here, Ordering::Relaxed);
@@ -236,6 +319,7 @@ impl Board {
     }
     pub fn forget_mark(&self, partition: PartitionId) {
         self.marks.remove(&partition);
+        self.meter.forget(partition);
         self.aborted.remove(&partition);
     }
 
@@ -307,3 +391,6 @@ pub fn ring_of(catalogue: &Catalogue, shards: u16, replication: u8) -> Ring {
         .collect();
     Ring::new(&seats, shards, replication.max(1))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,23 +3,25 @@
 //! A call is answered at most once; a lost connection or a deadline ends it as [`Failed`]. Whether the asked
 //! thing happened is then unknown: what changes something is repeatable by its origin.
 
+use crate::figures::Figures;
 use crate::gateway::behalf::{Behalf, Told};
 use crate::limits;
 use crate::shards::{Found, Query};
+use crate::tasks::TaskStatus;
 use bytes::Bytes;
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
 use model::catalogue::{Catalogue, Enrolled};
-use model::{MeshId, PartitionId, PeerId, Problem, ReplicaId, ShardId, codec};
+use model::{MeshId, PartitionId, PeerId, Problem, ReplicaId, ShardId, TaskId, codec};
 use net::{Lane, Net, PeerKey};
 use replica::action::{Answer, Refusal};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// The version of the messages on these lanes.
-const VERSION: u8 = 1;
+const VERSION: u8 = 3;
 
 /// What one peer asks another.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,20 +35,30 @@ pub enum Ask {
     Propose { shard: ShardId, op: Bytes },
     /// Look something up in a shard's fold.
     Look { shard: ShardId, query: Query, linear: bool },
-    /// Batches of a partition.
+    /// Batches of a partition, as consumers see them.
     Batches { partition: PartitionId, shard: ShardId, from: i64, below: i64, bytes_max: u32 },
+    /// The same as they are stored, for a copy of this replica: also what is open, or was given up.
+    Stored { partition: PartitionId, shard: ShardId, from: i64, below: i64, bytes_max: u32 },
     /// Events for one bucket of a stage from source positions on.
     Chunks(WantChunks),
     /// What the replicas here know.
     Status,
+    /// How the tasks here are.
+    Tasks,
     /// A piece of a snapshot's rows.
-    Export { shard: ShardId, index: u64, at: u64 },
+    Export { shard: ShardId, index: u64, at: Where },
     /// My replica of this shard has lost or doubts its log.
     Replace { shard: ShardId, replica: ReplicaId },
     /// Answer a client of mine, which cannot reach you.
     Behalf(Box<Behalf>),
     /// Whether the sent snapshot was installed.
     Installed { shard: ShardId, replica: ReplicaId, installed: bool },
+    /// What you count and hold.
+    Figures,
+    /// I lead these shards now, in these terms: who holds no replica of them hears it so, at once.
+    Leads(Vec<(ShardId, u64)>),
+    /// Do you hold a mesh? Asked by who holds none and may found one.
+    Holds,
 }
 
 /// Events for one bucket of a stage, from committed positions on.
@@ -59,6 +71,23 @@ pub struct WantChunks {
     pub from: Vec<(PartitionId, i64)>,
     /// How long the answer may wait for the first event.
     pub wait_ms: u32,
+}
+
+/// Where in an export a piece is wanted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Where {
+    /// From this byte of the small fold on.
+    Small(u64),
+    /// The rows after this one, or the first.
+    Rows(Option<(TaskId, Bytes)>),
+}
+
+/// A piece of an export.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Piece {
+    Small(Bytes),
+    /// In order; none: there are no more.
+    Rows(Vec<(TaskId, Bytes, Bytes)>),
 }
 
 /// What is answered.
@@ -75,12 +104,10 @@ pub enum Said {
     Batches(Vec<Bytes>),
     Chunks(Vec<flow::Chunk>),
     Status(Vec<ShardStatus>),
+    Tasks(Vec<TaskStatus>),
     /// What a client of the asker is to be told.
     Behalf(Box<Told>),
-    Export {
-        bytes: Bytes,
-        size: u64,
-    },
+    Export(Piece),
     Done,
     /// Not here: ask this peer.
     Elsewhere(Option<PeerId>),
@@ -88,6 +115,11 @@ pub enum Said {
     No(String),
     /// It is refused for good; waiting does not mend it.
     Refused(Box<Problem>),
+    Figures(Box<Figures>),
+    /// This mesh.
+    Holds(MeshId),
+    /// None, and this peer waits for one.
+    Waits(mesh::founding::Waiting),
 }
 
 /// Where and when an answer was true.
@@ -139,6 +171,10 @@ pub struct Calls {
     mesh: std::sync::RwLock<MeshId>,
     next: AtomicU64,
     waiting: DashMap<u64, (PeerKey, oneshot::Sender<Said>)>,
+    /// How many are under way to each peer: one that is slow must not take the others' room.
+    under_way: DashMap<PeerKey, usize>,
+    /// Another peer has refused this one for good.
+    refused: watch::Sender<Option<Problem>>,
 }
 
 impl Calls {
@@ -148,7 +184,20 @@ impl Calls {
             mesh: std::sync::RwLock::new(mesh),
             next: AtomicU64::new(1),
             waiting: DashMap::new(),
+            under_way: DashMap::new(),
+            refused: watch::Sender::default(),
         }
+    }
+
+    /// Notes that this peer has no place in the mesh.
+    pub fn refuse(&self, problem: Problem) {
+        self.refused.send_replace(Some(problem));
+    }
+    /// Returns when that was noted, and why; else never.
+    pub async fn refused(&self) -> Problem {
+        let mut refused = self.refused.subscribe();
+        let noted = refused.wait_for(Option::is_some).await.expect("its sender is here");
+        noted.clone().expect("just waited for")
     }
 
     /// Says which mesh this peer belongs to; a joiner learns it from its first answer.
@@ -174,18 +223,34 @@ impl Calls {
 
     /// Sends an ask now, in the order of calls, and returns what waits for its answer.
     pub fn begin(self: &Arc<Self>, peer: &PeerKey, lane: Lane, ask: Ask) -> Result<Asked, Failed> {
-        if self.waiting.len() >= limits::CALLS {
-            return Err(Failed::Full);
-        }
+        self.count(peer)?;
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, answer) = oneshot::channel();
         self.waiting.insert(id, (peer.clone(), sender));
-        let asked = Asked { calls: self.clone(), id, answer };
+        let asked = Asked { calls: self.clone(), peer: peer.clone(), id, answer };
         let frame = encode(&Frame::Ask { mesh: self.mesh(), id, ask });
         match self.net.send(peer, lane, frame) {
             Ok(()) => Ok(asked),
             Err(net::SendError::Full | net::SendError::TooLarge { .. }) => Err(Failed::Full),
             Err(net::SendError::Down) => Err(Failed::Down),
+        }
+    }
+
+    fn count(&self, peer: &PeerKey) -> Result<(), Failed> {
+        let mut count = self.under_way.entry(peer.clone()).or_default();
+        if *count >= limits::CALLS {
+            return Err(Failed::Full);
+        }
+        *count += 1;
+        Ok(())
+    }
+
+    fn uncount(&self, peer: &PeerKey) {
+        if let Entry::Occupied(mut count) = self.under_way.entry(peer.clone()) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
         }
     }
 
@@ -199,8 +264,14 @@ impl Calls {
 
     /// Sends an answer; if the connection is gone the asker knows that by itself.
     pub fn answer(&self, peer: &PeerKey, lane: Lane, id: u64, said: Said) {
-        let frame = encode(&Frame::Said { id, said });
-        if let Err(error) = self.net.send(peer, lane, frame) {
+        let mut sent = self.net.send(peer, lane, encode(&Frame::Said { id, said }));
+        if let Err(net::SendError::TooLarge { bytes, bytes_max }) = sent {
+            tracing::warn!(%peer, bytes, bytes_max, "an answer is larger than a frame");
+            let why = format!("the answer has {bytes} bytes, a frame {bytes_max} at most");
+            let frame = encode(&Frame::Said { id, said: Said::No(why) });
+            sent = self.net.send(peer, lane, frame);
+        }
+        if let Err(error) = sent {
             tracing::debug!(%peer, ?error, "an answer could not be sent");
         }
     }
@@ -214,6 +285,7 @@ impl Calls {
 /// An ask under way; forgotten when it is dropped.
 pub struct Asked {
     calls: Arc<Calls>,
+    peer: PeerKey,
     id: u64,
     answer: oneshot::Receiver<Said>,
 }
@@ -236,6 +308,7 @@ impl Asked {
 impl Drop for Asked {
     fn drop(&mut self) {
         self.calls.waiting.remove(&self.id);
+        self.calls.uncount(&self.peer);
     }
 }
 

@@ -79,13 +79,16 @@ impl Exchanges {
         Some(shard_of(placement, partition.partition, board.shards()))
     }
 
-    /// Parts what is wanted into what replicas here have and what must be asked for.
+    /// Parts what is wanted into what replicas here have and what must be asked for. A replica that is behind, or damaged,
+    /// says nothing: a task would take its silence for an idle source.
     pub fn split(&self, wants: &Wants) -> (Wants, Vec<(ShardId, PartitionId, i64)>) {
         let mut here = Wants { from: Vec::new(), ..wants.clone() };
         let mut there = Vec::new();
         for (partition, at) in &wants.from {
             match self.shard(*partition) {
-                Some(shard) if self.router.board.here(shard) => here.from.push((*partition, *at)),
+                Some(shard) if self.router.board.is_current(shard) => {
+                    here.from.push((*partition, *at));
+                }
                 Some(shard) => there.push((shard, *partition, *at)),
                 None => {}
             }

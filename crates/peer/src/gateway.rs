@@ -9,8 +9,10 @@ mod connection;
 mod fetch;
 mod frames;
 mod groups;
+mod numbers;
 mod offsets;
 mod produce;
+mod room;
 mod streams;
 pub mod transactions;
 
@@ -25,12 +27,14 @@ use model::hash::shard_of;
 use model::id::CATALOGUE;
 use model::{Op, PartitionId, Problem, Settings, ShardId, StreamId};
 use net::Refusals;
+use numbers::Spare;
 use ractor::ActorRef;
 use replica::{Answer, Refusal};
+use room::Room;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use store::Segments;
 use tokio::sync::Semaphore;
 
@@ -43,6 +47,8 @@ pub struct Door {
     /// This run of the peer, in origins.
     incarnation: u64,
     connections: Arc<AtomicU64>,
+    /// Origins of HTTP's requests, and of connections that have ended.
+    pub spare: Arc<Spare>,
     /// KiB that clients may have under way.
     credits: Arc<Semaphore>,
     /// Clients are told this peer only, as leader and coordinator of everything; what others do, they do on its
@@ -50,6 +56,10 @@ pub struct Door {
     pub single: bool,
     /// Clients whose mistakes were told of late.
     refusals: Arc<Mutex<Refusals>>,
+    /// Partitions that the mesh may have.
+    pub partitions_max: u32,
+    /// KiB that answers may take until clients have them.
+    answers: Arc<Semaphore>,
 }
 
 /// A partition that a client named, and where it lies.
@@ -72,9 +82,12 @@ impl Door {
             groups,
             incarnation,
             connections: Arc::new(AtomicU64::new(1)),
+            spare: Arc::default(),
             credits: Arc::new(Semaphore::new(limits::CREDIT_BYTES / 1024)),
             single: false,
             refusals: Arc::default(),
+            partitions_max: limits::PARTITIONS,
+            answers: Arc::new(Semaphore::new(limits::ANSWER_BYTES / 1024)),
         }
     }
 
@@ -84,12 +97,21 @@ impl Door {
         refusals.is_due(&format!("{from} {kind}"), Instant::now())
     }
 
+    /// KiB that clients may have under way, HTTP's too.
+    pub fn credits(&self) -> Arc<Semaphore> {
+        self.credits.clone()
+    }
+
+    fn room(&self) -> Room {
+        Room::of(self.answers.clone())
+    }
+
     pub fn board(&self) -> &Board {
         &self.router.board
     }
 
     /// An origin that was never used before: the run of this peer, and a number of it.
-    pub fn fresh_origin(&self) -> (u64, u64) {
+    fn fresh_origin(&self) -> (u64, u64) {
         let peer = self.board().me().0 as u64;
         (peer << 32 | self.incarnation, self.connections.fetch_add(1, Ordering::Relaxed))
     }
@@ -100,12 +122,13 @@ impl Door {
         Some(Located { partition: PartitionId { stream: stream.id, partition: index }, shard })
     }
 
-    /// Makes a stream, or finds that it is there with the same settings.
+    /// Makes a stream, or finds that it is there with the same settings; asks for it again for so long.
     pub async fn create_stream(
         &self,
         name: &str,
         partitions: u32,
         settings: Settings,
+        patience: Duration,
     ) -> Result<(Stream, bool), Problem> {
         if let Err(error) = model::name::check(name) {
             let because = error.to_string();
@@ -117,13 +140,16 @@ impl Door {
             ));
         }
         let id = StreamId(rand::random());
-        let change = Change::CreateStream { id, name: name.into(), partitions, settings };
+        let (name_of, most) = (name.to_owned(), self.partitions_max);
+        let change = Change::CreateStream { id, name: name_of, partitions, settings, most };
         let op = Op::Catalogue(Box::new(change));
-        match self.router.propose(CATALOGUE, op).await {
+        let until = Instant::now() + patience;
+        match self.insist(op, until).await {
             Ok(Answer::Changed(Changed::Stream { id, created })) => {
                 let mut watch = self.board().watch_catalogue();
                 let seen = watch.wait_for(|catalogue| catalogue.streams.contains_key(&id));
-                let seen = tokio::time::timeout(limits::HOLD, seen).await;
+                let left = until.saturating_duration_since(Instant::now()).max(limits::HOLD);
+                let seen = tokio::time::timeout(left, seen).await;
                 let found = match seen {
                     Ok(Ok(catalogue)) => catalogue.streams.get(&id).cloned(),
                     _ => None,
@@ -136,7 +162,12 @@ impl Door {
                 &code,
                 format!("stream `{name}` was not made"),
                 because,
-                "choose another name, or the same settings",
+                match code.as_str() {
+                    "SH0311" => {
+                        "ask for fewer, delete a stream, or start peers with --partitions-max"
+                    }
+                    _ => "choose another name, or the same settings",
+                },
             )),
             Ok(other) => Err(undecided(&format!("an unexpected answer: {other:?}"))),
             Err(error) => Err(failed(&error)),
@@ -145,6 +176,18 @@ impl Door {
 }
 
 impl Door {
+    /// Proposes a change of the catalogue that is the same however often it comes, until it is decided.
+    async fn insist(&self, op: Op, until: Instant) -> Result<Answer, Failed> {
+        loop {
+            match self.router.propose(CATALOGUE, op.clone()).await {
+                Err(Failed::Undecided(_) | Failed::NoLeader(..)) if Instant::now() < until => {
+                    tokio::time::sleep(limits::HOLD_PAUSE).await;
+                }
+                decided => return decided,
+            }
+        }
+    }
+
     /// Changes the catalogue, and waits until that is known here; `what` says what did not happen.
     pub async fn change(&self, what: &str, change: Change) -> Result<(), Problem> {
         let op = Op::Catalogue(Box::new(change));
@@ -173,12 +216,9 @@ fn undecided(because: &str) -> Problem {
 pub fn failed(error: &Failed) -> Problem {
     let because = error.to_string();
     match error {
-        Failed::NoLeader(shard) => Problem::new(
-            "SH0501",
-            format!("shard {} has no leader", shard.0),
-            because,
-            "shoal health (which peers are missing), then try again",
-        ),
+        Failed::NoLeader(shard, away) => {
+            Problem::new("SH0501", format!("shard {} has no leader", shard.0), because, away.fix())
+        }
         Failed::Undecided(_) => undecided(&because),
         Failed::Refused(Refusal::Busy) => Problem::new(
             "SH0503",
@@ -219,13 +259,14 @@ pub fn failed(error: &Failed) -> Problem {
 /// A failed request, for Kafka clients.
 fn kafka_error(error: &Failed) -> KafkaError {
     match error {
-        Failed::NoLeader(_) => KafkaError::NotLeader,
+        Failed::NoLeader(..) => KafkaError::NotLeader,
         Failed::Undecided(_) => KafkaError::RequestTimedOut,
         Failed::Refused(refusal) => match refusal {
             Refusal::NotLeader { .. } | Refusal::WrongShard => KafkaError::NotLeader,
             Refusal::Unknown => KafkaError::RequestTimedOut,
             Refusal::Gap => KafkaError::OutOfOrderSequence,
             Refusal::Forgotten => KafkaError::DuplicateSequence,
+            Refusal::NotIssued | Refusal::Lost => KafkaError::UnknownProducer,
             Refusal::Fenced => KafkaError::InvalidProducerEpoch,
             Refusal::NotOpen => KafkaError::InvalidTransaction,
             Refusal::Busy => KafkaError::NotEnoughReplicas,

@@ -2,7 +2,7 @@
 //!
 //! A group is read from its shard's log when somebody asks for it, behind a barrier, and put out of mind when the
 //! lead is lost or nobody is in it. Promises that every ask is answered; after a loss of the lead with
-//! [`Refusal::NotCoordinator`]. Never decides: `group::Group` does.
+//! [`Refusal::NotCoordinator`]. Never decides: `group::Coordinator` does.
 //!
 //! # Supervision
 //! Child of `peer::Peer`. Its end is noticed by those who ask: they are told that nobody coordinates.
@@ -11,9 +11,10 @@ use crate::board::Board;
 use crate::limits;
 use crate::router::Router;
 use crate::shards::{self, Found, Query};
-use group::{Action, Group, Input};
-use model::group::{Ask, Change, Changed, Committed, Formed, Refusal, Said, What};
-use model::{Op, PartitionId, ShardId, hash};
+use group::{Action, Coordinator, Input};
+use model::deal::Redeal;
+use model::group::{self as kept, Ask, Change, Changed, Committed, Formed, Refusal, Said, What};
+use model::{Catalogue, Op, PartitionId, ShardId, hash};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use replica::Answer;
 use std::collections::{BTreeMap, HashMap};
@@ -34,13 +35,25 @@ pub enum Msg {
     /// Somebody asks a group's coordinator.
     Ask { group: String, ask: Ask, reply: Reply },
     /// What the log keeps of a group, and the term in which this peer leads its shard.
-    Loaded { group: String, found: Option<(Option<Formed>, u64)> },
+    Loaded { group: String, found: Option<(Option<kept::Group>, u64)> },
     /// What became of a generation that was to be kept.
     Kept { group: String, term: u64, number: u64, result: Result<(), Refusal> },
+    /// What became of a change that the group, opened as the `opened`th, wanted to be kept.
+    Dealt { group: String, opened: u64, number: u64, result: Result<(), Refusal> },
     /// [`limits::GROUPS_TICK`] have passed.
     Tick,
-    /// Name, kind and state of the groups that are in mind.
-    List(oneshot::Sender<Vec<(String, String, &'static str)>>),
+    /// The groups that are in mind.
+    List(oneshot::Sender<Vec<InMind>>),
+}
+
+/// A group that is in mind, as it is listed.
+#[derive(Debug)]
+pub struct InMind {
+    pub name: String,
+    pub kind: String,
+    pub state: &'static str,
+    /// Its coordinator deals out.
+    pub dealt: bool,
 }
 
 /// Where an answer goes.
@@ -58,7 +71,11 @@ struct Open {
     shard: ShardId,
     /// The term in which this peer leads the shard: what it changes counts in no other.
     term: u64,
-    machine: Group,
+    /// How many groups were opened before: what was asked of the log by an earlier machine is not this one's.
+    opened: u64,
+    machine: Coordinator,
+    /// The catalogue that the machine knows.
+    catalogue: Arc<Catalogue>,
     waiting: HashMap<u64, Reply>,
     requests: u64,
     idle_ticks: u32,
@@ -70,6 +87,7 @@ pub struct State {
     router: Router,
     start: Instant,
     seats: BTreeMap<String, Seat>,
+    opened: u64,
 }
 
 impl Actor for Groups {
@@ -79,7 +97,7 @@ impl Actor for Groups {
 
     async fn pre_start(&self, me: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
         let Args { router } = args;
-        Ok(State { me, router, start: Instant::now(), seats: BTreeMap::new() })
+        Ok(State { me, router, start: Instant::now(), seats: BTreeMap::new(), opened: 0 })
     }
 
     async fn handle(
@@ -93,6 +111,9 @@ impl Actor for Groups {
             Msg::Loaded { group, found } => state.on_loaded(group, found),
             Msg::Kept { group, term, number, result } => {
                 state.on_kept(&group, term, number, result)
+            }
+            Msg::Dealt { group, opened, number, result } => {
+                state.on_dealt(&group, opened, number, result)
             }
             Msg::Tick => state.on_tick(),
             Msg::List(reply) => state.on_list(reply),
@@ -139,7 +160,9 @@ impl State {
             let query = Query::Group { name: group.clone() };
             let found = match router.ask_here(shard, query, true).await {
                 Some((Found::Group(found), place)) => {
-                    Some((found.map(|group| group.formed), place.term))
+                    // How far it has come the log knows by itself.
+                    let bare = |it: kept::Group| kept::Group { offsets: BTreeMap::new(), ..it };
+                    Some((found.map(|group| bare(*group)), place.term))
                 }
                 _ => None,
             };
@@ -149,7 +172,7 @@ impl State {
         });
     }
 
-    fn on_loaded(&mut self, group: String, found: Option<(Option<Formed>, u64)>) {
+    fn on_loaded(&mut self, group: String, found: Option<(Option<kept::Group>, u64)>) {
         let Some(Seat::Loading(waiting)) = self.seats.remove(&group) else { return };
         let Some((kept, term)) = found else {
             for (_, reply) in waiting {
@@ -157,10 +180,13 @@ impl State {
             }
             return;
         };
+        self.opened += 1;
         let open = Open {
             shard: hash::shard_of_group(&group, self.board().shards()),
             term,
-            machine: Group::new(self.now_ms(), kept),
+            opened: self.opened,
+            machine: Coordinator::new(self.now_ms(), kept),
+            catalogue: Arc::default(),
             waiting: HashMap::new(),
             requests: 0,
             idle_ticks: 0,
@@ -172,11 +198,22 @@ impl State {
     }
 
     fn ask(&mut self, group: &str, ask: Ask, reply: Reply) {
+        self.tell_catalogue(group);
         let Some(Seat::Open(open)) = self.seats.get_mut(group) else { return };
         open.requests += 1;
         let request = open.requests;
         open.waiting.insert(request, reply);
         self.step(group, Input::Asked { request, ask, fresh: rand::random() });
+    }
+
+    /// Tells a group the catalogue as it is here, if it has changed.
+    fn tell_catalogue(&mut self, group: &str) {
+        let catalogue = self.board().catalogue();
+        let Some(Seat::Open(open)) = self.seats.get_mut(group) else { return };
+        if !Arc::ptr_eq(&open.catalogue, &catalogue) {
+            open.catalogue = catalogue.clone();
+            self.step(group, Input::Catalogue(catalogue));
+        }
     }
 
     fn step(&mut self, group: &str, input: Input) {
@@ -194,6 +231,9 @@ impl State {
                 Action::Keep { number, formed } => {
                     open.keep(&self.router, &self.me, group, number, formed)
                 }
+                Action::Deal { number, redeal } => {
+                    open.deal(&self.router, &self.me, group, (number, redeal))
+                }
                 Action::Commit { request, offsets } => {
                     open.commit(&self.router, group, request, offsets);
                 }
@@ -201,6 +241,15 @@ impl State {
                     open.settle(&self.router, group, request, What::Delete)
                 }
             }
+        }
+        if open.machine.is_lost() {
+            self.close(group);
+        }
+    }
+
+    fn on_dealt(&mut self, group: &str, opened: u64, number: u64, result: Result<(), Refusal>) {
+        if matches!(self.seats.get(group), Some(Seat::Open(open)) if open.opened == opened) {
+            self.step(group, Input::Dealt { number, result });
         }
     }
 
@@ -227,6 +276,7 @@ impl State {
             self.close(&group);
         }
         for group in due {
+            self.tell_catalogue(&group);
             self.step(&group, Input::Tick);
         }
     }
@@ -239,11 +289,14 @@ impl State {
         }
     }
 
-    fn on_list(&self, reply: oneshot::Sender<Vec<(String, String, &'static str)>>) {
+    fn on_list(&self, reply: oneshot::Sender<Vec<InMind>>) {
         let listed = |(name, seat): (&String, &Seat)| match seat {
-            Seat::Open(open) => {
-                Some((name.clone(), open.machine.kind().to_owned(), open.machine.state()))
-            }
+            Seat::Open(open) => Some(InMind {
+                name: name.clone(),
+                kind: open.machine.kind().to_owned(),
+                state: open.machine.state(),
+                dealt: open.machine.is_dealt(),
+            }),
             Seat::Loading(_) => None,
         };
         // The asker may have stopped waiting; then nobody needs the answer.
@@ -290,6 +343,23 @@ impl Open {
             let result = decided.await.map(|_| ());
             if me.cast(Msg::Kept { group, term, number, result }).is_err() {
                 tracing::debug!("a generation was kept for nobody: this peer stops");
+            }
+        });
+    }
+
+    fn deal(
+        &self,
+        router: &Router,
+        me: &ActorRef<Msg>,
+        group: &str,
+        (number, redeal): (u64, Redeal),
+    ) {
+        let decided = self.propose(router, group, What::Deal(redeal));
+        let (me, group, opened) = (me.clone(), group.to_owned(), self.opened);
+        tokio::spawn(async move {
+            let result = decided.await.map(|_| ());
+            if me.cast(Msg::Dealt { group, opened, number, result }).is_err() {
+                tracing::debug!("it was dealt for nobody: this peer stops");
             }
         });
     }

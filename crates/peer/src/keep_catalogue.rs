@@ -8,7 +8,7 @@ use model::{Catalogue, codec};
 use std::sync::Arc;
 use store::Folder;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The copy that was kept last, if it can be read.
 pub fn read(folder: &Folder) -> Option<Catalogue> {

@@ -4,10 +4,14 @@
 //! that a client is answered only what a shard's log says. Never decides: that is the machines' business.
 
 mod answers;
+mod away;
 mod board;
 mod call;
+mod chronicle;
 mod dying;
+mod end;
 mod exchange;
+mod figures;
 mod gateway;
 mod groups;
 mod http;
@@ -16,6 +20,7 @@ mod keeper;
 pub mod limits;
 mod links;
 mod membership;
+mod meter;
 mod options;
 mod peer;
 mod problems;
@@ -24,6 +29,7 @@ mod shape;
 mod shards;
 mod snapshot;
 mod space;
+pub mod span;
 mod start;
 mod stay;
 mod survey;
@@ -32,9 +38,11 @@ mod tasks;
 mod upkeep;
 mod writer;
 
+pub use end::End;
 pub use options::{Options, Token};
-pub use peer::{End, Running};
-pub use start::{REPLICATION, SHARDS, start};
+pub use peer::Running;
+pub use start::recover::{Price, Recovery};
+pub use start::{Begins, REPLICATION, SHARDS, start};
 
 /// The wall clock, ms since 1970.
 fn wall_ms() -> u64 {

@@ -4,6 +4,16 @@ use std::time::Duration;
 
 /// Bytes that clients may have under way in one peer. A quarter of the smallest machine we care for (1 GiB).
 pub const CREDIT_BYTES: usize = 256 << 20;
+/// Bytes of answers that are made and not yet taken: as much again.
+pub const ANSWER_BYTES: usize = 256 << 20;
+/// What an answer takes about for each partition it names, before and after it is encoded.
+pub const PARTITION_TOLD_BYTES: usize = 320;
+/// Usually the mesh has at most so many partitions: an answer that names all of them takes a MiB.
+pub const PARTITIONS: u32 = 20_000;
+/// HTTP connections at once.
+pub const HTTP_CONNECTIONS: usize = 1024;
+/// An HTTP request's head must be here within this; a connection without a request is closed after it.
+pub const HTTP_HEAD: Duration = Duration::from_secs(30);
 /// Bytes one client connection may have under way before it is read no further.
 pub const CONNECTION_BYTES: usize = 16 << 20;
 /// Requests of one client connection under way at once; Kafka clients use 5, pipelining ones more.
@@ -37,13 +47,23 @@ pub const HOLD: Duration = Duration::from_secs(2);
 pub const HOLD_GAP: Duration = Duration::from_millis(200);
 /// The pause before a held request is tried again.
 pub const HOLD_PAUSE: Duration = Duration::from_millis(20);
+/// The longest that a Kafka client's wish for a stream is asked for again, whatever time it gives.
+pub const CREATE: Duration = Duration::from_secs(30);
 /// How long a peer waits for another's answer to one call.
 pub const CALL: Duration = Duration::from_secs(3);
+/// How long one try of a query may take, before another peer is asked.
+pub const LOOK: Duration = Duration::from_millis(700);
 /// How long a peer waits for another's answer about a group: as long as consumers may take to join.
 pub const GROUP_CALL: Duration = Duration::from_secs(1_800);
 /// How long a replica here may take to answer what was proposed to it; then the outcome is unknown. Longer than a
 /// leader without a quorum leads on.
 pub const ANSWER: Duration = Duration::from_secs(30);
+/// An origin that a shard has had nothing of for this long is not used again: the shard may have forgotten it. Longer
+/// than anything is under way.
+pub const ORIGIN_IDLE: Duration = Duration::from_secs(60);
+/// Origins that are kept for the next connections and HTTP's next requests: as many go side by side without opening
+/// another.
+pub const SPARE_NUMBERS: usize = CONNECTIONS;
 /// How often it is looked for transactions that are to be ended.
 pub const TRANSACTIONS_LOOK: Duration = Duration::from_millis(500);
 /// The parts of a decided transaction are told by whoever decided it; so late somebody else does.
@@ -52,8 +72,8 @@ pub const ENDING: Duration = Duration::from_millis(1_500);
 pub const PARTS_AT_ONCE: usize = 64;
 /// The longest a transaction may be open, as Kafka's `transaction.max.timeout.ms`.
 pub const TRANSACTION_MS_MAX: i32 = 900_000;
-/// Calls under way to all peers.
-pub const CALLS: usize = 8192;
+/// Calls under way to one peer.
+pub const CALLS: usize = 4096;
 /// One group commit: more is left for the next frame, so that a sync stays short.
 pub const FRAME_BYTES: usize = 4 << 20;
 /// One consensus frame to a neighbour; the lane's own limit is 16 MiB.
@@ -61,6 +81,10 @@ pub const LINK_BYTES: usize = 4 << 20;
 /// How long word of a commit waits for other messages that go the same way: it is half of all frames, and only readers
 /// at a follower wait for it.
 pub const PATIENCE: Duration = Duration::from_millis(1);
+/// Turns of the actor that steps replicas begin so far apart while each finds work for …
+pub const TURN_GAP: Duration = Duration::from_millis(1);
+/// … so many shards: they share its frames and its sync.
+pub const TURN_CROWD: usize = 4;
 /// How often each fold is written to the tables and its segments are synced.
 pub const CHECKPOINT: Duration = Duration::from_secs(4);
 /// The shards are taken in so many parts, one after the other.
@@ -75,6 +99,10 @@ pub const MOVES: usize = 4;
 pub const SNAPSHOT_CHUNK: usize = 256 << 10;
 /// A snapshot's export is dropped when nobody has asked for it this long.
 pub const SNAPSHOT_IDLE: Duration = Duration::from_secs(60);
+/// A piece of a snapshot that could not be had is asked for so often …
+pub const SNAPSHOT_TRIES: u32 = 20;
+/// … this far apart: in all, less than its sender holds it.
+pub const SNAPSHOT_PAUSE: Duration = Duration::from_millis(300);
 /// Snapshots fetched at once.
 pub const SNAPSHOTS: usize = 4;
 /// Bytes one task takes from one source partition at a time.
@@ -89,10 +117,14 @@ pub const TASK_IDLE: Duration = Duration::from_millis(1000);
 pub const TASK_LAG: Duration = Duration::from_millis(250);
 /// How long a task waits before it asks sources on other peers again.
 pub const TASK_POLL: Duration = Duration::from_millis(5);
+/// User code that takes longer for one turn of a task is told of, again and again.
+pub const TASK_SLOW: Duration = Duration::from_secs(5);
 /// The longest pause before a failing task starts again.
 pub const TASK_BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// Failures in a row after which a task is parked.
 pub const TASK_FAILURES: u32 = 10;
+/// A parked task tries again so seldom: what it lacked may have come meanwhile.
+pub const TASK_PARKED: Duration = Duration::from_secs(60);
 /// How often a replica that is counted on and not here is reported.
 pub const REPORT: Duration = Duration::from_secs(1);
 /// Rows of one page of a scan, per shard.
@@ -107,6 +139,8 @@ pub const SPACE: Duration = Duration::from_millis(100);
 pub const FULL_HEARD: Duration = Duration::from_secs(2);
 /// Before something that found no room is tried again.
 pub const ROOM_PAUSE: Duration = Duration::from_millis(50);
+/// Before tables that found no room are opened anew: that reads them, and a quota does not show as a full disk.
+pub const TABLES_PAUSE: Duration = Duration::from_secs(1);
 /// A replica that has not heard of its leader this long answers `any` reads marked stale.
 pub const STALE: Duration = Duration::from_secs(2);
 /// How often it is looked whether events are old enough to go, or belong to no stream any more.
@@ -115,7 +149,14 @@ pub const UPKEEP: Duration = Duration::from_secs(5);
 pub const GROUPS: usize = 16_384;
 /// The longest name of a group.
 pub const GROUP_NAME_BYTES: usize = 1_024;
+/// Who may watch one peer at once, by server-sent events; each costs a socket and a picture a second.
+pub const WATCHERS: usize = 64;
 /// How often groups look at the time: sessions are seconds.
 pub const GROUPS_TICK: Duration = Duration::from_millis(100);
 /// A group without consumers is put out of mind after this many looks.
 pub const GROUP_IDLE_TICKS: u32 = 300;
+/// How long a peer that was taken out of the roster still has its connections: it is to hear of it.
+pub const FAREWELL: Duration = Duration::from_secs(1);
+/// Events of the network that are put by while a peer joins: those of a second, and no more than some hundred connections
+/// and calls make.
+pub const EVENTS_KEPT: usize = 4_096;

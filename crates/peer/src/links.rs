@@ -3,11 +3,55 @@
 use crate::answers::Answers;
 use crate::board::Board;
 use crate::call::{self, Ask, Calls, Said};
-use crate::{membership, shards};
+use crate::{limits, membership, shards};
 use bytes::Bytes;
 use net::{Event, Events, Lane, PeerKey};
 use ractor::ActorRef;
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// What the network tells, with what came while a peer was still joining: asks wait there for an answer.
+pub struct News {
+    kept: VecDeque<Event>,
+    events: Events,
+}
+
+impl News {
+    pub fn new(events: Events) -> Self {
+        Self { kept: VecDeque::new(), events }
+    }
+
+    /// The next event that was not kept; none when the network has stopped.
+    pub async fn fresh(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// Puts an event by until [`Links`] runs. Beyond [`limits::EVENTS_KEPT`] it is lost, as with a connection. Of each
+    /// peer's connections only the last news counts, so that a long wait keeps no more than a short one.
+    pub fn keep(&mut self, event: Event) {
+        if let Some(peer) = connected(&event) {
+            self.kept.retain(|kept| connected(kept) != Some(peer));
+        }
+        if self.kept.len() < limits::EVENTS_KEPT {
+            self.kept.push_back(event);
+        }
+    }
+
+    async fn next(&mut self) -> Option<Event> {
+        match self.kept.pop_front() {
+            Some(event) => Some(event),
+            None => self.events.recv().await,
+        }
+    }
+}
+
+/// Of whose connections an event tells.
+fn connected(event: &Event) -> Option<&PeerKey> {
+    match event {
+        Event::Up { peer, .. } | Event::Down { peer, .. } => Some(peer),
+        Event::Frame { .. } | Event::Refused { .. } => None,
+    }
+}
 
 /// Where frames and news go.
 pub struct Links {
@@ -20,8 +64,8 @@ pub struct Links {
 
 impl Links {
     /// Runs until the network stops.
-    pub async fn run(self, mut events: Events) {
-        while let Some(event) = events.recv().await {
+    pub async fn run(self, mut news: News) {
+        while let Some(event) = news.next().await {
             match event {
                 Event::Frame { peer, lane: Lane::Consensus, bytes } => self.consensus(&peer, bytes),
                 Event::Frame { peer, lane: Lane::Gossip, bytes } => {
@@ -81,8 +125,12 @@ impl Links {
         if !reach.main {
             self.calls.lost(&peer);
         }
+        let lost = self.board.peer_of(&peer);
+        if let Some(lost) = lost {
+            self.board.lost(lost);
+        }
         if !reach.consensus
-            && let Some(lost) = self.board.peer_of(&peer)
+            && let Some(lost) = lost
             && self.shards.cast(shards::Msg::Lost(lost)).is_err()
         {
             tracing::debug!("a connection broke while the peer stops");

@@ -4,6 +4,7 @@
 //! Child of `peer::Peer`. A restart forgets only rumours: the roster says who is here.
 
 use crate::board::Board;
+use crate::limits;
 use bytes::Bytes;
 use mesh::{Action, Identity, Input, Mesh};
 use net::{Lane, Net, PeerKey};
@@ -34,6 +35,8 @@ pub enum Msg {
     Roster,
     /// This peer stops: say so.
     Leave,
+    /// The peer with this key was taken out of the roster a while ago.
+    Forget(Vec<u8>),
 }
 
 pub struct State {
@@ -52,8 +55,7 @@ impl Actor for Membership {
     type Arguments = Args;
 
     async fn pre_start(&self, me: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
-        let limits = mesh::Limits::default();
-        let mesh = Mesh::new(args.seed, args.identity, limits);
+        let mesh = Mesh::new(args.seed, args.identity, mesh::Limits::default());
         let mut state = State {
             board: args.board,
             net: args.net,
@@ -79,6 +81,7 @@ impl Actor for Membership {
             Msg::Down(peer) => state.step(Input::Down { key: peer.bytes().to_vec() }),
             Msg::Roster => state.on_roster(),
             Msg::Leave => state.step(Input::Leave),
+            Msg::Forget(key) => state.on_forget(&key),
         }
         Ok(())
     }
@@ -106,10 +109,19 @@ impl State {
         let before = std::mem::replace(&mut self.enrolled, now);
         let gone: Vec<_> = before.difference(&self.enrolled).cloned().collect();
         for key in gone {
-            if let Ok(peer) = PeerKey::from_bytes(&key) {
-                self.net.forget(&peer);
-            }
+            // It may be waiting for the word that it is out: that comes over the connection which this ends.
+            let farewell = key.clone();
+            drop(self.me.send_after(limits::FAREWELL, move || Msg::Forget(farewell)));
             self.step(Input::Forget { key });
+        }
+    }
+
+    /// Ends the connections to a peer that was taken out, unless it has come back meanwhile.
+    fn on_forget(&self, key: &[u8]) {
+        if !self.enrolled.contains(key)
+            && let Ok(peer) = PeerKey::from_bytes(key)
+        {
+            self.net.forget(&peer);
         }
     }
 
@@ -142,6 +154,9 @@ impl State {
         for member in members {
             let Ok(key) = PeerKey::from_bytes(&member.identity.key) else { continue };
             tracing::info!(peer = %member.identity.peer, state = ?member.state, "a member changed");
+            let state = format!("{:?}", member.state).to_lowercase();
+            let called = self.board.called(member.identity.peer);
+            self.board.meter.note("member", format!("{called} is {state}"));
             let addresses = &member.identity.addresses;
             if member.state == mesh::State::Alive && !addresses.mesh.is_empty() {
                 self.net.know(key, addresses.mesh.clone(), addresses.consensus.clone());

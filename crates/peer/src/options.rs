@@ -8,10 +8,13 @@ use std::path::PathBuf;
 pub struct Options {
     pub folder: PathBuf,
     pub name: Option<String>,
-    /// Found a mesh if the folder is empty.
+    /// Found a mesh if the folder is empty; with addresses to join through only if none of them has one, and this peer
+    /// is the one of them to do it.
     pub found: bool,
     /// Addresses (`host:port`) of peers to join through if the folder is empty.
     pub join: Vec<String>,
+    /// What a start waits for is said here, as it changes.
+    pub told: tokio::sync::watch::Sender<String>,
     pub token: Option<String>,
     pub bind: IpAddr,
     /// The host that others and clients are told; the bound address if there is none.
@@ -22,15 +25,21 @@ pub struct Options {
     /// Kafka clients are told this peer only, as leader and coordinator of everything.
     pub kafka_single_address: bool,
     pub http_port: u16,
+    /// Partitions of all streams together: more are not made through this peer.
+    pub partitions_max: u32,
     /// The mesh's port; consensus takes the next one.
     pub mesh_port: u16,
     /// The number of shards to found with; where there is a mesh already, the number that it must have.
     pub shards: Option<u16>,
     /// Name or id of the dead peer whose place a joiner takes.
     pub replaces: Option<String>,
+    /// Go on without shards whose only copy is damaged.
+    pub without_damaged: bool,
     pub zone: String,
     pub weight: u32,
     pub pipelines: flow::Pipelines,
+    /// All settings as people are shown them, with where each comes from; secrets are masked.
+    pub settings: Vec<door::http::PeerSetting>,
 }
 
 /// The secret of a mesh as people carry it: `shoal1-<generation>-<64 hex digits>`.

@@ -8,12 +8,14 @@
 use crate::answers;
 use crate::board::Board;
 use crate::call::{Ask, Said};
+use crate::end::End;
 use crate::limits;
 use crate::options::Token;
 use crate::router::Router;
 use crate::space::Space;
+use crate::start::{Begins, twin};
 use crate::{
-    dying, groups, keep_catalogue, membership, problems, shape, shards, stay, survey, tasks, upkeep,
+    chronicle, dying, groups, keep_catalogue, membership, shards, stay, survey, tasks, upkeep,
 };
 use flow::Pipelines;
 use model::catalogue::{Addresses, Change, Changed, Enrolled};
@@ -34,7 +36,7 @@ const HAND_OVER: Duration = Duration::from_secs(5);
 /// How long it waits for the next voter to take one.
 const HAND_OVER_PATIENCE: Duration = Duration::from_millis(700);
 /// How often a peer that holds no copy of the catalogue asks for it.
-const FOLLOW: Duration = Duration::from_millis(500);
+const FOLLOW: Duration = Duration::from_millis(250);
 /// How often it is looked whether shards without a replica here have moved.
 const SURVEY: Duration = Duration::from_secs(1);
 
@@ -46,7 +48,9 @@ pub struct Args {
     pub mesh: MeshId,
     pub shard_count: u16,
     pub replication: u8,
-    pub founding: bool,
+    pub begins: Begins,
+    /// Nobody is in the roster yet, as far as this founder knows.
+    pub founds: bool,
     pub doubts: Vec<(ShardId, ReplicaId)>,
     pub board: Arc<Board>,
     pub net: Net,
@@ -64,17 +68,6 @@ pub struct Args {
 /// The clock of a peer and its small duties.
 pub struct Peer;
 
-/// Why a peer ends by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
-    /// It was told to leave, and has handed everything over.
-    Left,
-    /// It was taken out of the mesh.
-    Removed,
-    /// It cannot go on.
-    Failed(String),
-}
-
 /// A peer that has started. Dropping it does not stop the peer: see [`Running::stop`].
 pub struct Running {
     args: Args,
@@ -91,6 +84,7 @@ impl Peer {
         duties.spawn(tick(shards.clone()));
         duties.spawn(checkpoints(shards.clone()));
         duties.spawn(measure(args.space.clone()));
+        duties.spawn(chronicle::keep(args.board.clone(), args.space.clone()));
         duties.spawn(sessions(args.groups.clone()));
         duties.spawn(roster(args.board.clone(), shards, membership));
         duties.spawn(keep_catalogue::follow(args.board.clone(), args.folder.clone()));
@@ -102,10 +96,10 @@ impl Peer {
             duties.spawn(replace(args.router.clone(), args.doubts.clone()));
         }
         let (told, out) = oneshot::channel();
-        let (router, incarnation) = (args.router.clone(), args.me.incarnation);
+        let (router, me) = (args.router.clone(), args.me.clone());
         duties.spawn(async move {
             // Nobody listens any more: the peer ends already.
-            let _ = told.send(stay::until_out(router, incarnation).await);
+            let _ = told.send(stay::until_out(router, me).await);
         });
         Ok(Running { args, duties, vital, out })
     }
@@ -121,8 +115,9 @@ impl Running {
     pub fn mesh(&self) -> MeshId {
         self.args.mesh
     }
-    pub fn founded(&self) -> bool {
-        self.args.founding
+    /// How it came to its mesh.
+    pub fn begins(&self) -> Begins {
+        self.args.begins
     }
     /// True if nobody on another machine can reach this peer.
     pub fn loopback(&self) -> bool {
@@ -163,7 +158,12 @@ impl Running {
                 biased;
                 Some(why) = self.args.fatal.recv() => return End::Failed(why),
                 end = &mut self.out, if !stays => match end {
-                    Ok(end) => return end,
+                    Ok(end) => {
+                        if end == End::Twice {
+                            twin::end(&self.args.folder);
+                        }
+                        return end;
+                    }
                     // Whoever would have told has ended; what it ended of follows.
                     Err(_) => stays = true,
                 },
@@ -214,7 +214,7 @@ impl Running {
         membership.stop(None);
         self.duties.shutdown().await;
         net.stop().await;
-        if let Err(error) = folder.remove_note("ports.json") {
+        if let Err(error) = folder.remove_note(crate::start::PORTS) {
             tracing::debug!(%error, "ports.json stays behind");
         }
     }
@@ -291,7 +291,7 @@ async fn follow(router: Router) {
             pull_catalogue(&router, &mut asked).await;
         }
         let elsewhere = (0..board.shards()).any(|shard| !board.here(ShardId(shard)));
-        if elsewhere && surveyed.elapsed() >= SURVEY {
+        if elsewhere && (surveyed.elapsed() >= SURVEY || board.is_lost_for_some()) {
             surveyed = Instant::now();
             survey::of_all(&router).await;
         }
@@ -309,9 +309,14 @@ async fn pull_catalogue(router: &Router, asked: &mut PeerId) {
     for peer in leader.into_iter().chain(next) {
         let Some(key) = router.board.key_of(peer) else { continue };
         let ask = Ask::Catalogue { since: catalogue.index };
-        if let Ok(Said::Catalogue(Some(newer))) = router.calls.ask(&key, Lane::Request, ask).await {
-            router.board.learn(Arc::new(*newer));
-            return;
+        match router.calls.ask(&key, Lane::Request, ask).await {
+            Ok(Said::Catalogue(Some(newer))) => {
+                router.board.learn(Arc::new(*newer));
+                return;
+            }
+            // It has no leader to ask, and the mesh went on without it.
+            Ok(Said::Refused(problem)) => router.calls.refuse(*problem),
+            _ => {}
         }
     }
 }
@@ -329,7 +334,8 @@ impl Enrolment {
             shards: args.shard_count,
             replication: args.replication,
         };
-        Self { me: args.me.clone(), found: args.founding.then_some(found) }
+        let founds = args.begins == Begins::Founded || args.founds;
+        Self { me: args.me.clone(), found: founds.then_some(found) }
     }
 }
 
@@ -371,22 +377,6 @@ async fn replace(router: Router, mut doubts: Vec<(ShardId, ReplicaId)>) {
         doubts.retain(|(shard, _)| !board.here(*shard) && wanted(*shard));
         for (shard, replica) in &doubts {
             answers::ask_to_replace(&router, *shard, *replica).await;
-        }
-    }
-}
-
-impl End {
-    /// What people are told; a peer that has left is no problem.
-    pub fn problem(&self) -> Option<Problem> {
-        match self {
-            Self::Left => None,
-            Self::Removed => Some(Problem::new(
-                "SH0106",
-                "this peer was taken out of the mesh",
-                "the roster does not have it any more, and its shards have other peers",
-                shape::removed_fix(),
-            )),
-            Self::Failed(why) => Some(problems::internal("this peer cannot go on", why)),
         }
     }
 }

@@ -34,6 +34,12 @@ pub fn folder(path: &Path, error: &store::Error) -> Problem {
             because,
             "make it writable for this user, or start with another folder: --data DIR",
         ),
+        code @ "SH0502" => Problem::new(
+            code,
+            format!("there is no room for the data folder {shown}"),
+            because,
+            "make room on its disk, then start again: nothing in it is lost",
+        ),
         _ => Problem::new(
             "SH0207",
             format!("the data folder {shown} cannot be read"),
@@ -58,9 +64,10 @@ pub fn empty_folder(path: &Path, code: &str) -> Problem {
 pub fn dial(address: &str, error: &DialError) -> Problem {
     let because = error.to_string();
     let (code, fix) = match error {
-        DialError::WrongSecret(_) => {
-            ("SH0102", "use the token that `start --new` of that mesh printed")
-        }
+        DialError::WrongSecret(_) => (
+            "SH0102",
+            "use the token that `start --new` of that mesh printed, and the same version of shoal",
+        ),
         DialError::WrongProtocol { .. } => {
             ("SH0103", "use the mesh address of a peer (port 7946), not its Kafka or HTTP address")
         }
@@ -82,6 +89,16 @@ pub fn listen(setting: &str, error: &net::Error) -> Problem {
         format!(
             "end that process, or choose another port: --{setting}-port PORT (0 takes a free one)"
         ),
+    )
+}
+
+/// The mesh goes on from another peer's copies.
+pub fn recovered_without() -> Problem {
+    Problem::new(
+        "SH0107",
+        "the mesh was recovered without this peer",
+        "a quorum of it was given up by hand (`shoal recover --unsafe`), and it goes on from another peer's copies",
+        "shoal start --data EMPTY --join ADDR --token T (as a new peer); keep this folder until nothing of it is missed",
     )
 }
 

@@ -99,7 +99,7 @@ pub struct Joiner {
     pub replaces: Option<String>,
 }
 
-async fn propose(router: &Router, change: Change) -> Result<Changed, Problem> {
+pub async fn propose(router: &Router, change: Change) -> Result<Changed, Problem> {
     let op = Op::Catalogue(Box::new(change));
     match router.propose(CATALOGUE, op).await {
         Ok(Answer::Changed(changed)) => Ok(changed),

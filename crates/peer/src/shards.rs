@@ -12,7 +12,9 @@ mod actions;
 mod bulk;
 mod frame;
 mod moves;
+mod pace;
 mod queries;
+mod strain;
 
 pub use frame::Outgoing;
 pub use queries::{Found, Query, Standing};
@@ -21,7 +23,7 @@ use crate::board::Board;
 use crate::call::{Calls, Place, ShardStatus};
 use crate::keeper::{self, Keeper};
 use crate::limits;
-use crate::snapshot::{Exports, Fetcher};
+use crate::snapshot::{Exports, Fetcher, Tenure};
 use crate::space::Space;
 use crate::wall_ms;
 use crate::writer::Writer;
@@ -33,7 +35,7 @@ use replica::{Answer, Fold, Input, Now, Refusal, Replica};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
-use store::{Record, Segments, Tables};
+use store::{Aside, Record, Segments, Tables};
 use tokio::sync::{Semaphore, oneshot};
 
 /// Steps all replicas of this peer.
@@ -53,6 +55,7 @@ pub struct Args {
     pub tombstones: BTreeMap<ShardId, ReplicaId>,
     pub journal: store::Journal,
     pub space: Arc<Space>,
+    pub aside: Arc<Aside>,
     /// Indexes up to which the tables hold each fold.
     pub durable: BTreeMap<ShardId, u64>,
     pub exports: Arc<Exports>,
@@ -107,12 +110,23 @@ pub enum Msg {
     Flush(oneshot::Sender<()>),
 }
 
+/// What becomes of the files of a replica that is here no more.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    /// Its shard took it out.
+    Nothing,
+    /// It is damaged, or another takes its place: they stay until that is whole.
+    Aside,
+}
+
 /// Where an answer goes.
 pub type Reply = oneshot::Sender<Result<Answer, Refusal>>;
 
 /// What waits for a replica's answer.
 enum Waiting {
     Reply(Reply),
+    /// An append to this partition, and since when.
+    Append(PartitionId, Instant, Reply),
     Query(ShardId, Query, oneshot::Sender<Option<(Found, Place)>>),
 }
 
@@ -127,6 +141,7 @@ struct Slot {
     wants_manifest: bool,
     /// A snapshot is being fetched.
     fetching: bool,
+    tenure: Tenure,
     dirty: bool,
 }
 
@@ -139,6 +154,7 @@ pub struct State {
     tombstones: BTreeMap<ShardId, ReplicaId>,
     dirty: Vec<ShardId>,
     turn_due: bool,
+    pace: pace::Pace,
     next_request: u64,
     waiting: HashMap<u64, Waiting>,
     outgoing: Outgoing,
@@ -161,6 +177,9 @@ pub struct State {
     reported: BTreeMap<(ShardId, ReplicaId), Instant>,
     /// Replicas here that must be replaced: what their segments gave back is not what was written.
     rotten: BTreeMap<ShardId, ReplicaId>,
+    strain: strain::Strain,
+    /// Shards that are led here since the last tick, with their terms: all peers are told.
+    crowned: Vec<(ShardId, u64)>,
     /// Partitions whose files go when a checkpoint holds the fold at this index.
     dropped: Vec<(ShardId, u64, PartitionId)>,
 }
@@ -176,6 +195,7 @@ struct Shared {
     tables: Arc<Tables>,
     fetcher: Fetcher,
     space: Arc<Space>,
+    aside: Arc<Aside>,
     fatal: tokio::sync::mpsc::UnboundedSender<String>,
 }
 
@@ -186,8 +206,9 @@ impl Actor for Shards {
 
     async fn pre_start(&self, me: ActorRef<Msg>, args: Args) -> Result<State, ActorProcessingErr> {
         let keeper = Keeper::start(&args, me.clone())?;
-        let writer = Writer::start(args.journal, me.clone())?;
+        let writer = Writer::start(args.journal, me.clone(), args.board.meter.clone())?;
         let fetcher = Fetcher {
+            meter: args.board.meter.clone(),
             calls: args.calls,
             segments: args.segments.clone(),
             tables: args.tables.clone(),
@@ -207,6 +228,7 @@ impl Actor for Shards {
                 tables: args.tables,
                 fetcher,
                 space: args.space,
+                aside: args.aside,
                 fatal: args.fatal,
             },
             me,
@@ -215,6 +237,7 @@ impl Actor for Shards {
             tombstones: args.tombstones,
             dirty: Vec::new(),
             turn_due: false,
+            pace: pace::Pace::default(),
             next_request: 1,
             waiting: HashMap::new(),
             records: Vec::new(),
@@ -231,6 +254,8 @@ impl Actor for Shards {
             durable: args.durable,
             reported: BTreeMap::new(),
             rotten: BTreeMap::new(),
+            strain: strain::Strain::default(),
+            crowned: Vec::new(),
             dropped: Vec::new(),
         };
         for (shard, replica) in args.replicas {
@@ -303,6 +328,7 @@ impl State {
             heard: Instant::now(),
             wants_manifest: false,
             fetching: false,
+            tenure: Tenure::default(),
             dirty: false,
         };
         self.slots[usize::from(shard.0)] = Some(slot);
@@ -334,8 +360,11 @@ impl State {
         let work = !self.dirty.is_empty() || self.outgoing.is_urgent() || !self.records.is_empty();
         if work && !self.turn_due {
             self.turn_due = true;
-            // It queues behind what has come in already: that is how a turn gathers.
-            if self.me.cast(Msg::Turn).is_err() {
+            let wait = self.pace.wait(Instant::now());
+            if !wait.is_zero() {
+                drop(self.me.send_after(wait, || Msg::Turn));
+            } else if self.me.cast(Msg::Turn).is_err() {
+                // It would queue behind what has come in already: that is how a turn gathers.
                 tracing::debug!("no turn: this actor stops");
             }
         }
@@ -347,20 +376,27 @@ impl State {
             return;
         }
         tracing::error!(%shard, %error, "a replica cannot go on and falls silent");
-        if !matches!(error, replica::Error::Entry { .. }) {
-            self.remove(shard);
+        let alone = |slot: &mut Slot| {
+            let replica = &slot.replica;
+            replica.fold().configuration().is_alone(replica.id())
+        };
+        let stays = matches!(error, replica::Error::Entry { .. });
+        if !stays && !self.slot(shard).is_some_and(alone) {
+            self.remove(shard, Left::Aside);
             return;
         }
-        // Its files stay for a build that understands them; this one must not begin the same replica again.
+        // Its files stay, for a build that understands them or since nobody else has them; this one must not begin the
+        // same replica again.
         if let Some(slot) = self.slots[usize::from(shard.0)].take() {
+            slot.tenure.end();
             self.tombstones.insert(shard, slot.replica.id());
         }
-        self.args.board.set_here(shard, false);
-        self.args.board.led(shard, 0, None, false);
+        self.args.board.gone(shard);
     }
 
     fn on_turn(&mut self) {
         self.turn_due = false;
+        self.pace.turned(Instant::now(), self.dirty.len());
         for shard in std::mem::take(&mut self.dirty) {
             if let Some(slot) = self.slot(shard) {
                 slot.dirty = false;
@@ -378,7 +414,10 @@ impl State {
 
     fn on_come_back(&mut self) {
         self.outgoing.come_back();
-        self.on_turn();
+        // A turn that is due takes it along.
+        if !self.turn_due {
+            self.on_turn();
+        }
     }
 
     /// Hands the gathered records to the writer; if it is behind they wait here for its next word.
@@ -392,6 +431,7 @@ impl State {
             // What waits for the disk waits for the last of them.
             let last = self.records.is_empty();
             let persists = if last { std::mem::take(&mut self.persists) } else { Vec::new() };
+            let count = persists.len();
             if let Err(unwritten) = self.writer.write(records, persists) {
                 let rest = std::mem::replace(&mut self.records, unwritten.records);
                 self.records.extend(rest);
@@ -404,11 +444,13 @@ impl State {
                 }
                 return;
             }
+            self.strain.began(count);
         }
         self.records_bytes = 0;
     }
 
     fn on_written(&mut self, persists: Vec<(ShardId, ReplicaId, u64)>) {
+        self.strain.ended(persists.len());
         for (shard, replica, number) in persists {
             if self.slot(shard).is_some_and(|slot| slot.replica.id() == replica) {
                 self.step(shard, Input::Persisted { number });
@@ -433,10 +475,20 @@ impl State {
         // What found no room may find some now.
         self.flush_appends();
         self.tell_of_rot();
+        self.tell_of_leads();
         for shard in 0..self.slots.len() as u16 {
             self.step(ShardId(shard), Input::Tick);
+            self.say_current(ShardId(shard));
         }
+        self.tick_strain();
         self.grant_moves();
+    }
+
+    /// Whether tasks may take what this replica has for all there is.
+    fn say_current(&mut self, shard: ShardId) {
+        let is_rotten = self.rotten.contains_key(&shard);
+        let current = self.slot(shard).is_some_and(|slot| slot.replica.is_current());
+        self.args.board.set_current(shard, current && !is_rotten);
     }
 
     fn on_propose(&mut self, shard: ShardId, op: Op, reply: Reply) {
@@ -450,7 +502,11 @@ impl State {
             let _ = reply.send(Err(Refusal::Full));
             return;
         }
-        let request = self.request(Waiting::Reply(reply));
+        let waiting = match &op {
+            Op::Append { partition, .. } => Waiting::Append(*partition, Instant::now(), reply),
+            _ => Waiting::Reply(reply),
+        };
+        let request = self.request(waiting);
         self.step(shard, Input::Propose { request, op });
     }
 

@@ -1,19 +1,26 @@
 //! From a folder to a running peer: open what is kept, join or found, wire the actors.
 
+mod agree;
+mod attend;
+mod host;
 mod join;
 mod keep;
+pub mod recover;
+pub mod twin;
 
 use crate::answers::Answers;
 use crate::board::Board;
 use crate::call::Calls;
 use crate::exchange::Exchanges;
-use crate::links::Links;
+use crate::figures::Teller;
+use crate::links::{Links, News};
+use crate::meter::Meter;
 use crate::options::{Options, Token};
 use crate::peer::{self, Peer, Running};
 use crate::router::Router;
 use crate::snapshot::Exports;
 use crate::space::Space;
-use crate::{gateway, groups, http, keep_catalogue, limits, membership, problems, shards, tasks};
+use crate::{gateway, groups, http, limits, membership, problems, shards, tasks};
 use model::catalogue::{Addresses, Enrolled};
 use model::{MeshId, PeerId, Problem, id};
 use net::Net;
@@ -28,8 +35,18 @@ pub struct Belonging {
     pub head: Head,
     /// What is known of the catalogue before its log is read.
     pub catalogue: model::Catalogue,
+    pub begins: Begins,
+}
+
+/// How a peer came to its mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begins {
+    /// The folder held it.
+    Held,
     /// The mesh begins with this start.
-    pub founding: bool,
+    Founded,
+    /// It was let in at this start.
+    Joined,
 }
 
 /// The sockets, opened before anything else so that a taken port is said at once.
@@ -37,9 +54,14 @@ struct Doors {
     kafka: tokio::net::TcpListener,
     http: tokio::net::TcpListener,
     net: Net,
-    events: net::Events,
+    news: News,
     addresses: Addresses,
+    /// See [`host::is_loopback`].
+    loopback: bool,
 }
+
+/// Where a peer writes on which addresses it listens.
+pub const PORTS: &str = "ports.json";
 
 /// Starts a peer; returns when it listens, not when it is ready.
 pub async fn start(options: Options) -> Result<Running, Problem> {
@@ -49,9 +71,14 @@ pub async fn start(options: Options) -> Result<Running, Problem> {
     let token = token(&options, &folder)?;
     let key_seed = folder.key_or_init(rand::random());
     let key_seed = key_seed.map_err(|e| problems::folder(&path, &e))?;
-    let incarnation = folder.bump_incarnation().map_err(|e| problems::folder(&path, &e))?;
-    let host = host(&options, &folder).await;
+    let held = folder.head().is_some();
+    twin::refuse_ended(&folder)?;
+    // A copy that is refused is not counted: it would be the latest one day.
+    let counted = if held { folder.next_incarnation() } else { folder.bump_incarnation() };
+    let incarnation = counted.map_err(|e| problems::folder(&path, &e))?;
+    let host = host::host(&options, &folder).await;
     let mut doors = open_doors(&options, &token, key_seed, &host).await?;
+    twin::refuse(&doors.net, &path, folder.note(PORTS), &doors.addresses).await?;
     let mut me = Enrolled {
         id: PeerId(0),
         key: doors.net.local_key().bytes().to_vec(),
@@ -65,9 +92,13 @@ pub async fn start(options: Options) -> Result<Running, Problem> {
     };
     let calls = Arc::new(Calls::new(doors.net.clone(), MeshId(0)));
     let belonging =
-        join::belong(&options, &mut folder, &token, &mut me, &calls, &mut doors.events).await?;
+        join::belong(&options, &mut folder, &token, &mut me, &calls, &mut doors.news).await?;
     calls.belong(belonging.head.mesh);
     me.id = belonging.head.peer;
+    twin::refuse_later(&path, &belonging, &me, &calls, &mut doors.news).await?;
+    if held {
+        folder.bump_incarnation().map_err(|e| problems::folder(&path, &e))?;
+    }
     if me.name.is_empty() {
         me.name = belonging.head.name.clone();
     }
@@ -137,26 +168,8 @@ async fn open_doors(
         },
         http: shown(port(&http)),
     };
-    Ok(Doors { kafka, http, net, events, addresses })
-}
-
-/// The host that others are told: what was asked for, else the bound address, else the one on the way to them.
-async fn host(options: &Options, folder: &Folder) -> String {
-    if let Some(host) = &options.advertise {
-        return host.clone();
-    }
-    if !options.bind.is_unspecified() {
-        return options.bind.to_string();
-    }
-    let mut others = options.join.clone();
-    if let (Some(head), Some(kept)) = (folder.head(), keep_catalogue::read(folder)) {
-        let others_of = kept.roster.values().filter(|peer| peer.id != head.peer);
-        others.extend(others_of.map(|peer| peer.addresses.mesh.clone()));
-    }
-    // A few are enough to find the way, and a start must not wait for names of the dead.
-    others.truncate(3);
-    let found = net::listen::outward_address(&others).await;
-    found.map_or_else(|| "127.0.0.1".into(), |address| address.to_string())
+    let loopback = host::is_loopback(options.bind, host);
+    Ok(Doors { kafka, http, net, news: News::new(events), addresses, loopback })
 }
 
 async fn wire(
@@ -169,9 +182,21 @@ async fn wire(
     belonging: Belonging,
 ) -> Result<Running, Problem> {
     let seed: u64 = rand::random();
-    let Belonging { head, catalogue, founding } = belonging;
+    let Belonging { head, catalogue, begins } = belonging;
+    let founding = begins == Begins::Founded;
     let board = Arc::new(Board::new(head.peer, head.shards, head.replication, catalogue));
-    let kept = keep::open(&folder, &head, founding, seed, options.folder.clone()).await?;
+    // Until its founder is in the roster a mesh has nothing but what founding makes.
+    let founds = head.peer == id::FOUNDER && board.catalogue().roster.is_empty();
+    let way = keep::Way {
+        path: options.folder.clone(),
+        founding,
+        fresh: founds,
+        seed,
+        peers: board.catalogue().roster.len(),
+        without_damaged: options.without_damaged,
+    };
+    let kept = keep::open(&folder, &head, way).await?;
+    let aside = kept.aside;
     let exports = Arc::new(Exports::default());
     let (fatal, fatal_told) = tokio::sync::mpsc::unbounded_channel();
     let internal = |e: ractor::SpawnErr| problems::internal("an actor cannot start", e);
@@ -181,6 +206,7 @@ async fn wire(
     let space = Arc::new(Space::new(folder.clone()));
     let args = shards::Args {
         space: space.clone(),
+        aside: aside.clone(),
         board: board.clone(),
         net: doors.net.clone(),
         mesh: head.mesh,
@@ -204,9 +230,11 @@ async fn wire(
             name
         });
     };
+    let net = doors.net.clone();
+    watch("the network", tokio::spawn(async move { net.ended().await }));
     let (shards, ends) = Actor::spawn(None, shards::Shards, args).await.map_err(internal)?;
     watch("the actor of the shards", ends);
-    let router = Router { board: board.clone(), calls: calls.clone(), shards: shards.clone() };
+    let router = Router::new(board.clone(), calls.clone(), shards.clone());
     let pipelines = Arc::new(options.pipelines);
     let exchanges = Arc::new(Exchanges::new(router.clone(), segments.clone(), pipelines.clone()));
     let tasks_args = tasks::Args { router: router.clone(), exchanges: exchanges.clone() };
@@ -229,7 +257,15 @@ async fn wire(
     let mut door =
         gateway::Door::new(router.clone(), segments.clone(), groups.clone(), me.incarnation);
     door.single = options.kafka_single_address;
+    door.partitions_max = options.partitions_max;
+    let teller = Teller {
+        router: router.clone(),
+        tasks: tasks.clone(),
+        space: space.clone(),
+        since: std::time::Instant::now(),
+    };
     let answers = Answers {
+        teller: teller.clone(),
         door: door.clone(),
         board: board.clone(),
         calls: calls.clone(),
@@ -237,6 +273,7 @@ async fn wire(
         segments: segments.clone(),
         exports,
         exchanges,
+        tasks: tasks.clone(),
     };
     let links = Links {
         board: board.clone(),
@@ -246,16 +283,22 @@ async fn wire(
         membership: membership.clone(),
     };
     let asked = http::Asked {
+        teller,
+        lookout: Arc::default(),
         router: router.clone(),
         door: door.clone(),
         tasks: tasks.clone(),
         segments: segments.clone(),
         space: space.clone(),
+        aside,
         names: Arc::new(options.advertise.iter().cloned().collect()),
+        settings: options.settings.as_slice().into(),
         spread: Arc::default(),
     };
+    board.meter.note("start", format!("{} has started", me.name));
     write_ports(&folder, &me)?;
     let addresses = me.addresses.clone();
+    let told = board.meter.clone();
     let args = peer::Args {
         folder,
         space,
@@ -264,7 +307,8 @@ async fn wire(
         mesh: head.mesh,
         shard_count: head.shards,
         replication: head.replication,
-        founding,
+        begins,
+        founds,
         doubts,
         board,
         net: doors.net,
@@ -276,24 +320,28 @@ async fn wire(
         membership,
         pipelines,
         fatal: fatal_told,
-        loopback: options.bind.is_loopback(),
+        loopback: doors.loopback,
     };
-    watch("the network", tokio::spawn(links.run(doors.events)));
+    watch("the network", tokio::spawn(links.run(doors.news)));
     watch("the end of transactions", tokio::spawn(door.clone().watch_transactions()));
     watch("the Kafka listener", tokio::spawn(gateway::serve(doors.kafka, door)));
     watch("the HTTP listener", tokio::spawn(http::serve(doors.http, asked)));
-    tokio::spawn(try_addresses(addresses));
+    tokio::spawn(try_addresses(addresses, told));
     Peer::run(args, vital).await
 }
 
 /// Dials what clients are told: an address that nobody answers at is a common slip, and silent without this.
-async fn try_addresses(told: Addresses) {
+async fn try_addresses(told: Addresses, meter: Arc<Meter>) {
     let flags = [
         ("Kafka", told.kafka, "--kafka-advertise HOST:PORT"),
         ("HTTP", told.http, "--advertise HOST"),
     ];
     for (who, address, flag) in flags {
         if let Err(error) = net::listen::reach(&address).await {
+            meter.note(
+                "address",
+                format!("{who} clients are told {address}, where nobody answers ({error}): {flag}"),
+            );
             tracing::warn!(
                 %address, %error,
                 "{who} clients are told an address at which nobody answers from here; change it with {flag}"
@@ -313,7 +361,7 @@ fn write_ports(folder: &Folder, me: &Enrolled) -> Result<(), Problem> {
         "consensus": me.addresses.consensus,
     });
     let text = format!("{ports:#}\n");
-    folder.write_note("ports.json", &text).map_err(|e| problems::folder(folder.path(), &e))
+    folder.write_note(PORTS, &text).map_err(|e| problems::folder(folder.path(), &e))
 }
 
 /// A fresh mesh id.

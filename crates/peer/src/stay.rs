@@ -1,10 +1,10 @@
 //! A peer's place in the roster: it leaves when it was told to and holds nothing any more, and it ends when it
-//! hears that it was taken out.
+//! hears that it was taken out, or that it was started once more elsewhere.
 
-use crate::peer::End;
+use crate::end::End;
 use crate::router::Router;
 use crate::survey;
-use model::catalogue::{Away, Change, Changed};
+use model::catalogue::{Away, Change, Changed, Enrolled};
 use model::id::CATALOGUE;
 use model::{Op, ShardId};
 use replica::Answer;
@@ -14,7 +14,8 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Watches the roster until this peer is in it no more, and says why.
-pub async fn until_out(router: Router, incarnation: u64) -> End {
+pub async fn until_out(router: Router, told: Enrolled) -> End {
+    let incarnation = told.incarnation;
     let board = &router.board;
     let me = board.me();
     let mut catalogue = board.watch_catalogue();
@@ -24,10 +25,16 @@ pub async fn until_out(router: Router, incarnation: u64) -> End {
         if now.has_removed(me) {
             return if left { End::Left } else { End::Removed };
         }
+        if now.roster.get(&me).is_some_and(|it| is_another(it, &told)) {
+            return End::Twice;
+        }
         if now.away.get(&me) != Some(&Away::Leaving) {
             left = false;
-            if catalogue.changed().await.is_err() {
-                std::future::pending::<()>().await;
+            tokio::select! {
+                problem = router.calls.refused() => return End::Refused(Box::new(problem)),
+                changed = catalogue.changed() => if changed.is_err() {
+                    std::future::pending::<()>().await;
+                },
             }
             continue;
         }
@@ -42,6 +49,12 @@ pub async fn until_out(router: Router, incarnation: u64) -> End {
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// The roster names a later start of this peer; or this very one at another place, which only a copy of its folder tells.
+fn is_another(known: &Enrolled, told: &Enrolled) -> bool {
+    let same = known.incarnation == told.incarnation;
+    known.incarnation > told.incarnation || same && known.addresses != told.addresses
 }
 
 /// No replica is here, and no group counts on one.

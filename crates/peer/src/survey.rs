@@ -1,9 +1,11 @@
-//! What all peers say of their replicas, asked when a person wants to know, or where no replica is here.
+//! What all peers say of their replicas and tasks, asked when a person wants to know, or where no replica is here.
 
 use crate::call::{Ask, Said, ShardStatus};
 use crate::router::Router;
+use crate::tasks::{self, TaskStatus};
 use model::{PeerId, ShardId};
 use net::Lane;
+use ractor::ActorRef;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -14,17 +16,6 @@ const PATIENCE: Duration = Duration::from_millis(700);
 /// Every peer's word, by peer; those that do not answer are missing.
 pub async fn of_all(router: &Router) -> BTreeMap<PeerId, Vec<ShardStatus>> {
     let me = router.board.me();
-    let gone = |peer: PeerId| {
-        router.board.member(peer).is_some_and(|member| member.state == mesh::State::Gone)
-    };
-    let others: Vec<_> = router
-        .board
-        .catalogue()
-        .roster
-        .keys()
-        .copied()
-        .filter(|peer| *peer != me && !gone(*peer))
-        .collect();
     let ask = |peer: PeerId| async move {
         let key = router.board.key_of(peer)?;
         let asked = router.calls.ask(&key, Lane::Request, Ask::Status);
@@ -33,19 +24,41 @@ pub async fn of_all(router: &Router) -> BTreeMap<PeerId, Vec<ShardStatus>> {
             _ => None,
         }
     };
-    let answers = futures::future::join_all(others.into_iter().map(ask)).await;
+    let answers = futures::future::join_all(others(router).into_iter().map(ask)).await;
     let mut all: BTreeMap<_, _> = answers.into_iter().flatten().collect();
     if let Some(own) = own(router).await {
         all.insert(me, own);
     }
     for shard in (0..router.board.shards()).map(ShardId) {
-        if let Some(found) = best(&all, shard).filter(|found| found.leading)
-            && !router.board.here(shard)
-        {
-            router.board.hint(shard, Some(found.peer));
+        if let Some(found) = best(&all, shard).filter(|found| found.leading) {
+            router.board.heard(shard, found.peer, found.term);
         }
     }
     all
+}
+
+/// How the tasks of all peers are; those of peers that do not answer are missing.
+pub async fn tasks_of_all(router: &Router, own: &ActorRef<tasks::Msg>) -> Vec<TaskStatus> {
+    let others = others(router).into_iter().map(|peer| async move {
+        let key = router.board.key_of(peer)?;
+        let asked = router.calls.ask(&key, Lane::Request, Ask::Tasks);
+        match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(Ok(Said::Tasks(tasks))) => Some(tasks),
+            _ => None,
+        }
+    });
+    let (own, answers) = futures::join!(tasks::here(own), futures::future::join_all(others));
+    own.into_iter().chain(answers.into_iter().flatten().flatten()).collect()
+}
+
+/// The other peers of the roster that are not known to be gone.
+fn others(router: &Router) -> Vec<PeerId> {
+    let gone = |peer: PeerId| {
+        router.board.member(peer).is_some_and(|member| member.state == mesh::State::Gone)
+    };
+    let catalogue = router.board.catalogue();
+    let roster = catalogue.roster.keys().copied();
+    roster.filter(|peer| *peer != router.board.me() && !gone(*peer)).collect()
 }
 
 async fn own(router: &Router) -> Option<Vec<ShardStatus>> {

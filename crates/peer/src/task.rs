@@ -187,7 +187,24 @@ impl State {
             let more = size >= limits::CHUNK_BYTES || short || behind;
             Ok(Turned { task, actions, more })
         };
-        Ok(tokio::task::spawn_blocking(work).await??)
+        let mut working = tokio::task::spawn_blocking(work);
+        let began = Instant::now();
+        loop {
+            match tokio::time::timeout(limits::TASK_SLOW, &mut working).await {
+                Ok(done) => return Ok(done??),
+                Err(_) => self.is_slow(began.elapsed()),
+            }
+        }
+    }
+
+    /// Says that user code does not come back; whatever else its shard does goes on.
+    fn is_slow(&self, since: Duration) {
+        let Args { id, code, router, .. } = &self.args;
+        let called = format!("{}.{} bucket {}", code.pipeline, code.name, id.bucket);
+        let seconds = since.as_secs();
+        let said = format!("{called} has not come back from user code for {seconds} s");
+        router.board.meter.note("task", said.clone());
+        tracing::warn!("{said}");
     }
 
     async fn carry_out(&mut self, actions: Vec<Action>) -> Result<(), ActorProcessingErr> {
@@ -201,7 +218,12 @@ impl State {
                     pause = pause.max(wait_ms);
                 }
                 Action::Dead { place, cause } => {
-                    tracing::error!(%stage, place, cause, "an event was given up");
+                    let meter = &self.args.router.board.meter;
+                    meter.dead.inc();
+                    meter.note("dead", format!("{stage} gave up the event at {place}: {cause}"));
+                    let code = &self.args.code;
+                    let look = format!("shoal dead show {}.{}", code.pipeline, code.name);
+                    tracing::error!(%stage, place, cause, look, "an event was given up");
                 }
             }
         }
@@ -212,10 +234,15 @@ impl State {
     }
 
     async fn commit(&mut self, commit: Box<Commit>) -> Result<(), ActorProcessingErr> {
+        let meter = &self.args.router.board.meter;
         loop {
             let op = Op::Commit(commit.clone());
             match self.args.router.propose_here(self.args.shard, op).await {
                 Ok(Answer::Committed { sequence }) => {
+                    let now = Instant::now();
+                    for it in &commit.moves {
+                        meter.consumed(it.source, it.from, it.to, now);
+                    }
                     self.committed = Some(sequence);
                     return Ok(());
                 }

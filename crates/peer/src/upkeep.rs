@@ -9,7 +9,6 @@ use crate::shards::{Found, Query};
 use crate::wall_ms;
 use model::catalogue::{Catalogue, Stream};
 use model::hash::shard_of;
-use model::id::CATALOGUE;
 use model::{Op, PartitionId, ShardId, StreamId, TaskId};
 use replica::retention::{File, Kept};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,16 +37,7 @@ async fn drop_deleted(router: &Router) {
         return;
     }
     // What had events before this moment was in the catalogue before this moment, or is no more.
-    let index = match router.ask(CATALOGUE, Query::Index, true).await {
-        Ok((Found::Index(index), _)) => index,
-        _ => return,
-    };
-    let mut watch = board.watch_catalogue();
-    let seen = watch.wait_for(|catalogue| catalogue.index >= index);
-    if !matches!(tokio::time::timeout(limits::HOLD, seen).await, Ok(Ok(_))) {
-        return;
-    }
-    let catalogue = board.catalogue();
+    let Ok(catalogue) = router.catalogue_now().await else { return };
     let gone: BTreeSet<StreamId> =
         suspects.into_iter().filter(|id| !catalogue.streams.contains_key(id)).collect();
     for shard in (0..board.shards()).map(ShardId).filter(|shard| board.leading(*shard)) {

@@ -4,6 +4,7 @@
 //! does nothing more.
 
 use crate::limits;
+use crate::meter::Meter;
 use crate::shards::Msg;
 use model::{ReplicaId, ShardId};
 use ractor::{ActorRef, ActorStatus};
@@ -12,6 +13,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
+use std::time::Instant;
 use store::{Journal, Record};
 
 /// What the thread is asked to do.
@@ -38,13 +40,13 @@ pub struct Unwritten {
 }
 
 impl Writer {
-    pub fn start(journal: Journal, shards: ActorRef<Msg>) -> io::Result<Self> {
+    pub fn start(journal: Journal, shards: ActorRef<Msg>, meter: Arc<Meter>) -> io::Result<Self> {
         let (commands, inbox) = mpsc::sync_channel(COMMANDS);
         let bytes = Arc::new(AtomicU64::new(journal.size()));
         let size = bytes.clone();
         std::thread::Builder::new()
             .name("journal".into())
-            .spawn(move || run(journal, &inbox, &shards, &size))?;
+            .spawn(move || run(journal, &inbox, &shards, &size, &meter))?;
         Ok(Self { commands, bytes })
     }
 
@@ -84,6 +86,7 @@ fn run(
     inbox: &mpsc::Receiver<Command>,
     shards: &ActorRef<Msg>,
     bytes: &AtomicU64,
+    meter: &Meter,
 ) {
     let mut next = None;
     loop {
@@ -94,7 +97,7 @@ fn run(
         let done = match command {
             Command::Write { mut records, mut persists } => {
                 next = gather(inbox, &mut records, &mut persists);
-                let written = write_when_there_is_room(&mut journal, &records, shards);
+                let written = write_when_there_is_room(&mut journal, &records, shards, meter);
                 written.map(|()| Some(Msg::Written { persists }))
             }
             Command::Cut { durable, mut carry } => {
@@ -124,9 +127,10 @@ fn write_when_there_is_room(
     journal: &mut Journal,
     records: &[Record],
     shards: &ActorRef<Msg>,
+    meter: &Meter,
 ) -> Result<(), store::Error> {
     loop {
-        match write(journal, records) {
+        match write(journal, records, meter) {
             Err(store::Error::NoRoom { .. }) if shards.get_status() < ActorStatus::Stopping => {
                 std::thread::sleep(limits::ROOM_PAUSE);
             }
@@ -136,12 +140,15 @@ fn write_when_there_is_room(
 }
 
 /// Writes one frame and makes it last; what only waits for those before it needs neither.
-fn write(journal: &mut Journal, records: &[Record]) -> Result<(), store::Error> {
+fn write(journal: &mut Journal, records: &[Record], meter: &Meter) -> Result<(), store::Error> {
     if records.is_empty() {
         return Ok(());
     }
+    let began = Instant::now();
     journal.write(records)?;
-    journal.sync().map(|_| ())
+    journal.sync()?;
+    meter.sync.observe(began.elapsed());
+    Ok(())
 }
 
 /// Takes the turns that came while the last frame was synced: they share this one's sync. Returns what belongs to

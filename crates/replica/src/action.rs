@@ -95,6 +95,10 @@ pub enum Refusal {
     Forgotten,
     /// The producer's epoch is older than the last one seen.
     Fenced,
+    /// Nobody has said that the producer's id was ever issued: say it, or give up.
+    NotIssued,
+    /// The producer was forgotten here: whether the batch was appended before nobody knows. A later epoch goes on.
+    Lost,
     /// The batch is of a transaction that is not open in the partition.
     NotOpen,
     /// A commit's assumptions are not the committed ones: restart from the last commit.

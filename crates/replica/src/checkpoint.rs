@@ -63,12 +63,11 @@ impl Restored {
             let commit = self.hard.commit;
             return doubt(format!("the log ends at {}, {commit} was committed", before.0));
         }
-        if self.hard.term < applied.1 {
-            // A fold of a later term, installed just before the end; nothing was voted for in that term.
-            (self.hard.term, self.hard.vote) = (applied.1, 0);
-        }
-        if self.hard.term < before.1 {
-            return doubt(format!("an entry of term {} in term {}", before.1, self.hard.term));
+        let latest = applied.1.max(before.1);
+        if self.hard.term < latest {
+            // A fold or entries of a later term came to disk just before the end, the word of that term did not: nothing
+            // was voted for in it, since a vote is on disk before it is said.
+            (self.hard.term, self.hard.vote) = (latest, 0);
         }
         self.hard.commit = self.hard.commit.max(applied.0);
         Ok((self, rebased))

@@ -7,12 +7,14 @@
 mod catalogue;
 mod forget;
 mod groups;
+mod issuers;
 mod keep;
 mod origins;
 mod partition;
 mod parts;
 mod recent;
 mod rows;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod transactions;
@@ -29,10 +31,11 @@ use groups::Groups;
 use model::entry::Commit;
 use model::group::Group;
 use model::log::EntryKind;
+use model::planted::{self, Mutant};
 use model::transaction::Transaction;
 use model::{
-    Batch, Catalogue, Entry, HardState, LogEntry, MeshId, Op, Origin, PartitionId, ReplicaId,
-    ShardId, TaskId,
+    Batch, Catalogue, Entry, HardState, LogEntry, MeshId, Op, Origin, PartitionId, ProducerId,
+    ReplicaId, ShardId, TaskId,
 };
 use origins::Origins;
 pub use partition::Partition;
@@ -40,40 +43,11 @@ use raft::eraftpb::ConfChangeV2;
 use recent::Recent;
 use rows::Rows;
 use serde::{Deserialize, Serialize};
+pub use standing::TaskState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use transactions::Transactions;
 pub use transactions::is_overdue;
-
-/// Low bits of a producer id; the shard stands above them, and the sign stays free.
-const PRODUCER_COUNTER_BITS: u32 = 47;
-
-/// What is committed of a task, its rows excepted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskState {
-    /// How many commits were applied.
-    pub sequence: u64,
-    /// The pipeline version of the last commit.
-    pub version: u32,
-    /// `i64::MIN` before the first event.
-    pub watermark_ms: i64,
-    /// Whether all its sources were idle at the last commit.
-    pub is_idle: bool,
-    /// Next offset to consume and watermark (ms) of each source partition.
-    pub positions: BTreeMap<PartitionId, (i64, i64)>,
-}
-
-impl Default for TaskState {
-    fn default() -> Self {
-        Self {
-            sequence: 0,
-            version: 0,
-            watermark_ms: i64::MIN,
-            is_idle: false,
-            positions: BTreeMap::new(),
-        }
-    }
-}
 
 /// The fold of a shard's log up to [`Fold::index`].
 #[derive(Clone, Debug)]
@@ -261,6 +235,9 @@ impl Fold {
     fn passed(&mut self, index: u64, term: u64) {
         assert_eq!(index, self.small.index + 1, "entries are applied in order, each once");
         assert!(term >= self.small.term, "terms never fall");
+        if term > self.small.term && planted::is(Mutant::WindowsDroppedAtNewLeader) {
+            self.small.origins = Origins::default();
+        }
         (self.small.index, self.small.term) = (index, term);
     }
 
@@ -300,12 +277,8 @@ impl Fold {
         if self.small.dropped.get(&partition).is_some() {
             return Err(Refusal::Dropped);
         }
-        if let Some(base_offset) = self.small.origins.check(partition, origin, &batch)? {
+        if let Some(base_offset) = self.known(partition, origin, &batch)? {
             return Ok(Answer::Appended { base_offset, duplicate: true });
-        }
-        if batch.is_transactional() {
-            let known = self.small.partitions.get(&partition).ok_or(Refusal::NotOpen)?;
-            known.transactions.admits(&batch)?;
         }
         let base_offset = self.place(partition, &batch, actions);
         if batch.is_transactional()
@@ -313,7 +286,8 @@ impl Fold {
         {
             known.transactions.wrote(batch.producer_id(), base_offset);
         }
-        self.small.origins.remember(partition, origin, &batch, base_offset);
+        let now_ms = self.small.time_ms;
+        self.small.origins.remember(now_ms, (partition, base_offset), origin, &batch);
         Ok(Answer::Appended { base_offset, duplicate: false })
     }
 
@@ -321,7 +295,11 @@ impl Fold {
     fn place(&mut self, id: PartitionId, batch: &Batch, actions: &mut Vec<Action>) -> i64 {
         let term = i32::try_from(self.small.term).unwrap_or(i32::MAX);
         let partition = self.small.partitions.entry(id).or_default();
-        let placed = batch.placed(partition.next_offset, term);
+        let next = match batch.base_offset() {
+            given if given > 0 && planted::is(Mutant::OffsetAtPropose) => given,
+            _ => partition.next_offset,
+        };
+        let placed = batch.placed(next, term);
         if partition.terms.last().is_none_or(|(last, _)| *last < term) {
             if partition.terms.len() >= TERMS_MAX {
                 partition.terms.remove(0);
@@ -337,14 +315,21 @@ impl Fold {
     }
 
     fn commit(&mut self, commit: Commit, actions: &mut Vec<Action>) -> Result<Answer, Refusal> {
-        self.admits(&commit, self.small.term)?;
+        let admitted = self.admits(&commit, self.small.term);
+        if admitted.is_err() && planted::is(Mutant::StateApartFromPositions) {
+            self.rows.apply(commit.task, &commit.changes);
+        }
+        admitted?;
         let batches = commit.batches.iter().map(|bytes| Batch::trusted(bytes.clone()));
         let batches: Vec<Batch> =
             batches.collect::<Result<_, _>>().map_err(|_| Refusal::Malformed)?;
         let task = self.small.tasks.entry(commit.task).or_default();
         task.sequence += 1;
         task.version = commit.version;
-        task.watermark_ms = task.watermark_ms.max(commit.watermark_ms);
+        task.watermark_ms = match planted::is(Mutant::WatermarkFalls) {
+            true => commit.watermark_ms,
+            false => task.watermark_ms.max(commit.watermark_ms),
+        };
         task.is_idle = commit.is_idle;
         for step in &commit.moves {
             let position = task.positions.entry(step.source).or_insert((0, i64::MIN));
@@ -369,6 +354,9 @@ impl Fold {
         if commit.emitted.len() != commit.batches.len() {
             return Err(Refusal::Malformed);
         }
+        if planted::is(Mutant::PositionsNotHeld) {
+            return Ok(());
+        }
         let known = self.small.tasks.get(&task);
         let (sequence, version) = known.map_or((0, 0), |task| (task.sequence, task.version));
         if commit.term != term || commit.sequence != sequence || commit.version < version {
@@ -388,10 +376,11 @@ impl Fold {
     }
 
     fn producer(&mut self, nonce: u128) -> i64 {
-        let Small { nonces, next_producer, shard, .. } = &mut self.small;
+        let Small { nonces, next_producer, shard, origins, .. } = &mut self.small;
         *nonces.touch(nonce, || {
             *next_producer += 1;
-            (i64::from(shard.0) << PRODUCER_COUNTER_BITS) | *next_producer
+            origins.learn(*shard, *next_producer);
+            ProducerId { shard: *shard, count: *next_producer }.number()
         })
     }
 }

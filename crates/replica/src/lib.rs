@@ -12,6 +12,7 @@ pub mod fold;
 pub mod input;
 mod limits;
 mod log;
+pub mod recover;
 mod reopen;
 pub mod replica;
 pub mod retention;

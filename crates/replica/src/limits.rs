@@ -89,6 +89,9 @@ pub const SKEW_TICKS: u64 = 40;
 
 /// Doors' connections whose last answers a shard remembers.
 pub const DOORS_MAX: usize = 4096;
+/// As long as this after its last append one of them is pushed out by no other: longer than a door goes on with it, also
+/// where shard time runs ahead of the door's clock.
+pub const DOOR_KEPT_MS: u64 = 90_000;
 /// Last answers of one of them.
 pub const DOOR_ANSWERS_MAX: usize = 32;
 /// (producer, partition) pairs a shard remembers.
@@ -103,6 +106,8 @@ pub const NONCES_MAX: usize = 4096;
 pub const TERMS_MAX: usize = 128;
 /// Partitions of one stream.
 pub const PARTITIONS_MAX: u32 = 10_000;
+/// How often a stream may grow until it is forgotten how many partitions it had at first.
+pub const LAYOUTS_MAX: usize = 16;
 /// Streams of a mesh: every peer knows all of them.
 pub const STREAMS_MAX: usize = 16_384;
 /// Dropped partitions that a shard remembers, so that a late append does not bring one back.
@@ -115,8 +120,10 @@ pub const STAGES_MAX: usize = 256;
 pub const TRANSACTIONS_MAX: usize = 4096;
 /// Partitions and groups of one transaction: all are told how it ends.
 pub const TRANSACTION_PARTS_MAX: usize = 4096;
-/// An id without an open transaction is forgotten this long after its last change, as in Kafka, if room is needed.
-pub const TRANSACTION_IDLE_MS: u64 = 7 * 24 * 3_600_000;
+/// An id that never had a transaction may be forgotten this long after its last change, if room is needed …
+pub const TRANSACTION_UNUSED_MS: u64 = 60_000;
+/// … and any without an open transaction after this: its producer, should it still live, is given another number.
+pub const TRANSACTION_IDLE_MS: u64 = 3_600_000;
 /// Transactions open in one partition.
 pub const OPEN_MAX: usize = 1024;
 /// Given-up transactions whose events one partition still has: more are refused until some are trimmed.
@@ -129,5 +136,7 @@ pub const GROUPS_MAX: usize = 1024;
 pub const GROUP_BYTES_MAX: usize = 4 << 20;
 /// All of them: they are encoded whole at each checkpoint.
 pub const GROUPS_BYTES_MAX: usize = 16 << 20;
-/// A group without consumers is forgotten this long after its last change, as in Kafka, if room is needed.
-pub const GROUP_IDLE_MS: u64 = 7 * 24 * 3_600_000;
+/// A group without consumers and offsets may be forgotten this long after its last change, if room is needed …
+pub const GROUP_UNUSED_MS: u64 = 60_000;
+/// … and one with offsets after this.
+pub const GROUP_IDLE_MS: u64 = 24 * 3_600_000;

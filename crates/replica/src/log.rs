@@ -96,8 +96,9 @@ impl Log {
         fits
     }
 
-    pub fn withdraw(&mut self) {
-        self.manifest = None;
+    /// Forgets a manifest of this index or an older one.
+    pub fn withdraw(&mut self, index: u64) {
+        self.manifest = self.manifest.take().filter(|it| it.get_metadata().index > index);
     }
 
     /// True once after consensus wanted a snapshot that was not there.

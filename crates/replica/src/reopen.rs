@@ -3,10 +3,13 @@
 //! Promises that a replica which may have forgotten what it promised does not start. Never opens a file.
 
 use crate::checkpoint::Restored;
+use crate::configuration;
 use crate::fold::Fold;
 use crate::replica::{Config, Replica};
 use bytes::Bytes;
-use model::{HardState, LogEntry, ReplicaId, TaskId};
+use model::log::EntryKind;
+use model::planted::{self, Mutant};
+use model::{HardState, LogEntry, ReplicaId, TaskId, codec};
 
 /// What the journal kept of a shard.
 #[derive(Clone, Debug)]
@@ -38,8 +41,9 @@ pub enum Reopened {
     Nothing,
     /// It goes on. `stale`: the tables are those of a replica before it, drop them.
     Replica { replica: Box<Replica>, stale: bool },
-    /// It must not go on: write its tombstone, drop its tables, and ask its shard for another.
-    Doubt { replica: ReplicaId, why: String },
+    /// It must not go on: set its files aside, write its tombstone, and ask its shard for another. `alone`: whether it was
+    /// its shard's only voter, as far as that can be read; then nobody can give it another.
+    Doubt { replica: ReplicaId, why: String, alone: Option<bool> },
     /// Another version wrote it, and nothing of it is damaged: nothing must be touched, this build must not start.
     Foreign { why: String },
 }
@@ -60,9 +64,11 @@ pub fn reopen(
     let Some(journal) = journal else {
         // The tables know a replica that the journal does not: its votes and its newest entries are lost.
         return match tables {
-            Some(Tabled { replica, .. }) => {
-                Reopened::Doubt { replica, why: lost.unwrap_or("its journal is missing").into() }
-            }
+            Some(tables) => Reopened::Doubt {
+                replica: tables.replica,
+                why: lost.unwrap_or("its journal is missing").into(),
+                alone: alone(&config, tables.replica, None, Some(&tables)),
+            },
             None => Reopened::Nothing,
         };
     };
@@ -72,11 +78,50 @@ pub fn reopen(
     }
     let stale = tables.as_ref().is_some_and(|tables| tables.replica != id);
     let tables = tables.filter(|_| !stale);
+    let alone = alone(&config, id, Some(&journal), tables.as_ref());
+    let again = config.clone();
     match restore(config, journal, tables) {
         Ok(replica) => Reopened::Replica { replica: Box::new(replica), stale },
-        Err(Fault::Doubt(why)) => Reopened::Doubt { replica: id, why },
+        Err(Fault::Doubt(_)) if planted::is(Mutant::SameReplicaAfterDoubt) => {
+            begun_again(again, id)
+        }
+        Err(Fault::Doubt(why)) => Reopened::Doubt { replica: id, why, alone },
         Err(Fault::Foreign(why)) => Reopened::Foreign { why },
     }
+}
+
+/// A planted bug: the replica that may have forgotten what it promised begins again under its own id.
+fn begun_again(config: Config, id: ReplicaId) -> Reopened {
+    let restored = Replica::joining(&config, id);
+    match Replica::new(config, restored) {
+        Ok(replica) => Reopened::Replica { replica: Box::new(replica), stale: true },
+        Err(error) => Reopened::Doubt { replica: id, why: error.to_string(), alone: None },
+    }
+}
+
+/// Whether a replica decides alone, by the newest configuration that can be read; `None` if none can.
+fn alone(
+    config: &Config,
+    id: ReplicaId,
+    journal: Option<&Journalled>,
+    tables: Option<&Tabled>,
+) -> Option<bool> {
+    let fold = match (tables, journal) {
+        (Some(tables), _) => Fold::restore(&tables.small, std::iter::empty()).ok()?,
+        // Its whole log is there, from how every shard begins.
+        (None, Some(journal)) if journal.base.0 == 1 => Fold::genesis(config),
+        (None, _) => return None,
+    };
+    let mut configuration = fold.configuration().clone();
+    let entries = journal.into_iter().flat_map(|journal| &journal.entries);
+    for entry in entries.filter(|entry| entry.index > fold.index()) {
+        if entry.kind == EntryKind::Configuration
+            && let Ok(change) = codec::decode(configuration::VERSION, &entry.bytes)
+        {
+            configuration.apply(&change, config.replication);
+        }
+    }
+    Some(configuration.is_alone(id))
 }
 
 fn restore(config: Config, journal: Journalled, tables: Option<Tabled>) -> Result<Replica, Fault> {
@@ -106,7 +151,6 @@ fn restore(config: Config, journal: Journalled, tables: Option<Tabled>) -> Resul
 mod tests {
     use super::*;
     use crate::Status;
-    use model::log::EntryKind;
     use model::{MeshId, PeerId, ShardId};
 
     const ID: ReplicaId = ReplicaId(4);
@@ -137,7 +181,7 @@ mod tests {
     fn told(journal: Option<Journalled>, tables: Option<Tabled>) -> String {
         match reopen(config(), journal, None, tables) {
             Reopened::Nothing => "nothing".into(),
-            Reopened::Doubt { replica, why } => format!("{replica} in doubt: {why}"),
+            Reopened::Doubt { replica, why, .. } => format!("{replica} in doubt: {why}"),
             Reopened::Foreign { why } => format!("foreign: {why}"),
             Reopened::Replica { replica, stale } => {
                 let Status { applied, last, .. } = replica.status();

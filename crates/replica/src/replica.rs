@@ -28,6 +28,7 @@ use crate::status::Status;
 use clock::Clock;
 use contacts::Contacts;
 use election::Election;
+use model::planted::{self, Mutant};
 use model::{HardState, LogEntry, MeshId, PeerId, ReplicaId, ShardId};
 use propose::Proposals;
 use raft::{RawNode, StateRole};
@@ -218,7 +219,9 @@ impl Replica {
     }
     /// Leads, and has applied the first entry of its term: it may answer.
     pub fn is_leading(&self) -> bool {
-        self.fate == Fate::Running && self.is_elected() && self.fold.term() == self.raw.raft.term
+        let began = self.fold.term() == self.raw.raft.term;
+        let began = began || planted::is(Mutant::ServedBeforeFirstEntry);
+        self.fate == Fate::Running && self.is_elected() && began
     }
     /// True if `Input::Turn` would do something.
     pub fn needs_turn(&self) -> bool {
@@ -231,6 +234,13 @@ impl Replica {
     }
     pub fn fold(&self) -> &Fold {
         &self.fold
+    }
+    /// Whether what is applied here is about all there is: it leads, or it is a voter that hears its leader and waits for
+    /// no snapshot. A replica that is not may be far behind without knowing it.
+    pub fn is_current(&self) -> bool {
+        let is_voter = self.fold.members().get(&self.id).is_some_and(|member| member.voter);
+        let hears = self.raw.raft.leader_id != 0 && is_voter && !self.snapshots.is_receiving();
+        self.is_leading() || (self.fate == Fate::Running && hears)
     }
     /// True if the next step is a new replica that must be fetched: it waits for `Input::MayMove`.
     pub fn wants_move(&self) -> bool {
@@ -274,7 +284,10 @@ impl Replica {
         let (index, term) = (self.fold.index(), self.fold.term());
         let mut hard = self.journal.hard();
         hard.commit = hard.commit.max(index);
-        let rows = self.fold.take_changed();
+        let mut rows = self.fold.take_changed();
+        if planted::is(Mutant::RowsNotKept) {
+            rows.pop();
+        }
         Checkpoint { index, term, hard, small: self.fold.small(), rows }
     }
 

@@ -194,7 +194,8 @@ impl World {
         *sequence += 1;
         writer.waits += 1;
         let batch = builder.build().expect("an event").bytes().clone();
-        let op = Op::Append { partition: partition(at), origin: Origin::Producer, batch };
+        let op =
+            Op::Append { partition: partition(at), origin: Origin::Producer { issued: 0 }, batch };
         self.send(op, who, number);
     }
 
@@ -360,6 +361,39 @@ fn a_wish_and_an_end_that_are_repeated_are_answered_again() {
     world.settle(1);
     assert_eq!(world.coordinate(end), Changed::Done);
     assert_eq!(world.coordinate(other), Changed::Invalid);
+}
+
+#[test]
+fn a_producer_that_missed_its_new_epoch_hears_it_again_until_the_epoch_is_used() {
+    let mut world = World::new();
+    let init = |nonce, before| What::Init { timeout_ms: 1, nonce, before };
+    let begun = world.coordinate(init(1, None));
+    let Changed::Begun { producer, epoch } = begun else { panic!("{begun:?}") };
+    // Each request has a nonce of its own, also one that is sent again.
+    let next = Changed::Begun { producer, epoch: epoch + 1 };
+    assert_eq!(world.coordinate(init(2, Some((producer, epoch)))), next);
+    assert_eq!(world.coordinate(init(3, Some((producer, epoch)))), next);
+    world.coordinate(What::Add { producer, epoch: epoch + 1, parts: vec![part(0)] });
+    assert_eq!(world.coordinate(init(4, Some((producer, epoch)))), Changed::Fenced);
+    assert_eq!(world.coordinate(init(5, Some((producer, epoch + 1)))), Changed::Ending);
+    world.settle(1);
+    let last = Changed::Begun { producer, epoch: epoch + 3 };
+    assert_eq!(world.coordinate(init(5, Some((producer, epoch + 1)))), last);
+    assert_eq!(world.coordinate(init(6, Some((producer, epoch + 1)))), last);
+    assert_eq!(world.coordinate(init(7, Some((producer, epoch)))), Changed::Fenced);
+}
+
+#[test]
+fn a_producer_whose_id_was_forgotten_goes_on_under_another_number() {
+    let mut world = World::new();
+    let init = |nonce, before| What::Init { timeout_ms: 1, nonce, before };
+    let begun = world.coordinate(init(1, Some((7, 4))));
+    let Changed::Begun { producer, epoch: 0 } = begun else { panic!("{begun:?}") };
+    assert_ne!(producer, 7);
+    assert_eq!(world.coordinate(init(2, Some((7, 4)))), begun, "it has missed the answer");
+    assert_eq!(world.coordinate(init(3, Some((7, 3)))), Changed::Fenced, "somebody else");
+    world.coordinate(What::Add { producer, epoch: 0, parts: vec![part(0)] });
+    assert_eq!(world.coordinate(init(4, Some((7, 4)))), Changed::Fenced, "it is used");
 }
 
 #[test]

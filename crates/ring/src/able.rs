@@ -72,7 +72,15 @@ mod tests {
             dead: None,
             sides: Vec::new(),
         };
-        Pipeline { name: name.into(), version: 1, fingerprint: 0, stages: vec![stage], next: None }
+        Pipeline {
+            name: name.into(),
+            version: 1,
+            fingerprint: 0,
+            stages: vec![stage],
+            next: None,
+            paused: false,
+            round: 0,
+        }
     }
 
     fn catalogue(peers: &[(i32, &[&str])], pipelines: Vec<Pipeline>) -> (Catalogue, Ring) {

@@ -2,9 +2,11 @@
 //!
 //! Answers are read as plain JSON, so that an older command shows what a newer peer says.
 
+use crate::sent::SILENCE_MAX;
 use model::Problem;
 use serde_json::Value;
-use std::time::Duration;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 use ureq::http::Response;
 use ureq::{Agent, Body};
 
@@ -14,6 +16,8 @@ const ANSWER_BYTES_MAX: u64 = 256 << 20;
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
 /// What a Kafka or mesh port does when it is asked in HTTP, and a peer that ends.
 const CLOSED: &str = "closed without an answer: the peer ended, or this is not its HTTP port";
+/// Nobody should wonder for longer whether something still happens.
+const SILENCE: Duration = Duration::from_secs(2);
 const CONNECT_WAIT: Duration = Duration::from_secs(3);
 
 /// One peer's HTTP address.
@@ -53,7 +57,32 @@ impl Asker {
 
     pub(crate) fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, Problem> {
         let url = self.url(path, query);
-        self.read(&url, self.agent.get(&url).call())
+        self.read(&url, self.patiently(|| self.agent.get(&url).call()))
+    }
+
+    /// What lies at a path, as text.
+    pub(crate) fn text(&self, path: &str) -> Result<String, Problem> {
+        let sent = self.patiently(|| self.agent.get(self.url(path, &[])).call());
+        let mut response = sent.map_err(|error| self.unanswered(&error))?;
+        let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
+        text.map_err(|error| self.unanswered(&error))
+    }
+
+    /// Says whom it waits for when that takes long.
+    fn patiently<T>(&self, ask: impl FnOnce() -> T) -> T {
+        let (done, waits) = mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let began = Instant::now();
+                while waits.recv_timeout(SILENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    let waited = began.elapsed().as_secs();
+                    eprintln!("waiting for {}: no answer for {waited} s", self.base);
+                }
+            });
+            let answer = ask();
+            drop(done);
+            answer
+        })
     }
 
     /// Posts JSON, with an idempotency key if there is one.
@@ -68,7 +97,39 @@ impl Asker {
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
-        self.read(&url, request.send(body.to_string()))
+        self.read(&url, self.patiently(|| request.send(body.to_string())))
+    }
+
+    /// Asks for what comes by itself and never ends.
+    pub(crate) fn open(&self, path: &str, query: &[(&str, &str)]) -> Result<Body, Problem> {
+        let url = self.url(path, query);
+        let request = self.agent.get(&url).config();
+        let request = request.timeout_global(None).timeout_per_read(Some(SILENCE_MAX)).build();
+        let sent = self.patiently(|| request.call());
+        match sent {
+            Ok(response) if response.status().is_success() => Ok(response.into_body()),
+            refused => Err(match self.read(&url, refused) {
+                Err(problem) => problem,
+                Ok(answer) => told(&answer, 0),
+            }),
+        }
+    }
+
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Changes some of what is there.
+    pub(crate) fn patch(&self, path: &str, body: &Value) -> Result<Value, Problem> {
+        let url = self.url(path, &[]);
+        let request = self.agent.patch(&url).header("content-type", "application/json");
+        self.read(&url, self.patiently(|| request.send(body.to_string())))
+    }
+
+    /// Makes what is there be no more.
+    pub(crate) fn delete(&self, path: &str) -> Result<Value, Problem> {
+        let url = self.url(path, &[]);
+        self.read(&url, self.patiently(|| self.agent.delete(&url).call()))
     }
 
     fn url(&self, path: &str, query: &[(&str, &str)]) -> String {

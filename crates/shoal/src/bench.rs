@@ -14,6 +14,7 @@ mod watch;
 mod weight;
 
 use crate::kafka_client::{Producer, Settings};
+use crate::progress::Progress;
 use crate::show::{self, Output};
 use answers::Door;
 use anyhow::Context;
@@ -33,6 +34,9 @@ pub const PIPELINE: &str = "bench";
 pub const VIEW: &str = "bench_counts";
 /// How long the counts may lag behind the last acknowledgement at the end.
 const SETTLE: Duration = Duration::from_secs(30);
+
+/// How often it is told how far it is where there is no terminal.
+const TELL: Duration = Duration::from_secs(5);
 
 /// What `shoal bench` takes.
 #[derive(Clone, Debug, ClapArgs)]
@@ -95,10 +99,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let running = thread.spawn_scoped(scope, || measure(args))?;
         running.join().map_err(|_| anyhow::anyhow!("the load generator has panicked"))?
     })?;
-    match args.output {
-        Output::Table => show::print(&report.table()),
-        Output::Json => show::print(&report.json()?),
-    }
+    show::answer(args.output, &report.value()?, |_| report.table());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -120,6 +121,8 @@ struct Rest {
 }
 
 fn rest(args: &Args, target: &Target) -> Rest {
+    let mut progress = Progress::endless(TELL);
+    progress.at(0, &format!("the peers at rest, for {} s", args.idle_s));
     let before: Vec<_> = target.pids.iter().map(|pid| weight::cpu_s(*pid)).collect();
     std::thread::sleep(Duration::from_secs(args.idle_s));
     let used = target.pids.iter().zip(before).filter_map(|(pid, before)| {
@@ -242,34 +245,43 @@ fn count(row: &ViewRow) -> anyhow::Result<u64> {
 /// Fails unless every acknowledged event has an offset and is counted, once.
 fn check(door: &Door, before: &Tally, acknowledged: u64) -> anyhow::Result<()> {
     let started = Instant::now();
-    let expected =
-        Tally { offsets: before.offsets + acknowledged, counted: before.counted + acknowledged };
+    let mut progress = Progress::endless(TELL);
     loop {
+        progress.at(0, "waiting until the view has counted every event");
         let in_time = started.elapsed() < SETTLE;
         let found = match Tally::read(door) {
-            Ok(found) if found == expected => return Ok(()),
             Ok(found) => found,
             // A leader may just be changing.
             Err(_) if in_time => *before,
             Err(error) => return Err(error),
         };
-        let late = found.counted < expected.counted && in_time;
-        if !late {
-            let offsets = found.offsets.saturating_sub(before.offsets);
-            let counted = found.counted.saturating_sub(before.counted);
-            return Err(Problem::new(
-                "SH0602",
-                format!(
-                    "{acknowledged} events are acknowledged, {offsets} have offsets, \
-                     {counted} are counted"
-                ),
-                "these must be equal, or figures mean nothing",
-                "run it again while nobody else writes; if it stays, this is a bug",
-            )
-            .into());
+        match compare(before, &found, acknowledged) {
+            Ok(()) => return Ok(()),
+            // The count comes a moment later.
+            Err(_) if in_time && found.counted < before.counted + acknowledged => {}
+            Err(problem) => return Err(problem.into()),
         }
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// Whether what the mesh holds now is what it held before, and all that was acknowledged, once.
+fn compare(before: &Tally, found: &Tally, acknowledged: u64) -> Result<(), Problem> {
+    let expected =
+        Tally { offsets: before.offsets + acknowledged, counted: before.counted + acknowledged };
+    if *found == expected {
+        return Ok(());
+    }
+    let offsets = found.offsets.saturating_sub(before.offsets);
+    let counted = found.counted.saturating_sub(before.counted);
+    Err(Problem::new(
+        "SH0602",
+        format!(
+            "{acknowledged} events are acknowledged, {offsets} have offsets, {counted} are counted"
+        ),
+        "these must be equal, or figures mean nothing",
+        "run it again while nobody else writes; if it stays, this is a bug",
+    ))
 }
 
 #[cfg(test)]
@@ -289,6 +301,22 @@ mod tests {
         assert_eq!((args.rate, args.keys, args.event_bytes), (100_000, 10_000, 116));
         assert_eq!((args.linger_ms, args.batch_max, args.partitions), (1, 1000, 16));
         assert_eq!((args.peers, args.output), (3, Output::Table));
+    }
+
+    #[test]
+    fn a_run_with_a_missing_or_a_doubled_event_is_an_error_and_no_figure() {
+        let before = Tally { offsets: 10, counted: 9 };
+        let with = |offsets, counted| compare(&before, &Tally { offsets, counted }, 5);
+        assert_eq!(with(15, 14), Ok(()));
+        for (offsets, counted, told) in [
+            (14, 14, "5 events are acknowledged, 4 have offsets, 5 are counted"),
+            (15, 13, "5 events are acknowledged, 5 have offsets, 4 are counted"),
+            (15, 15, "5 events are acknowledged, 5 have offsets, 6 are counted"),
+            (0, 0, "5 events are acknowledged, 0 have offsets, 0 are counted"),
+        ] {
+            let problem = with(offsets, counted).expect_err("it is wrong");
+            assert_eq!((problem.code.as_str(), problem.what.as_str()), ("SH0602", told));
+        }
     }
 
     #[test]

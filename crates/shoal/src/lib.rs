@@ -12,12 +12,16 @@ pub mod bench;
 mod cli;
 pub mod demo;
 pub mod kafka_client;
+mod look;
 mod near;
+mod progress;
+mod sent;
 mod settings;
 mod show;
 pub mod testnet;
 mod trace;
 mod verb;
+mod yaml;
 
 pub mod prelude;
 
@@ -25,7 +29,7 @@ pub use flow::testing::TestMesh;
 pub use flow::{
     Carried, Context, Declared, Event, Failure, Flow, Global, Hopping, Join, Keyed, List, Map,
     Number, Old, Pipeline, Pipelines as Mesh, Processor, Session, Stage, Table, ToKey, Tumbling,
-    Value, Windowed, Windows, Within,
+    Value, Windowed, Windows, Within, row_key_of_window,
 };
 pub use model::Problem;
 

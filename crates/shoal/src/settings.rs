@@ -4,36 +4,43 @@
 //! place it was written in. Never opens the file: it is given its text.
 
 use crate::near::nearest;
+use door::http::PeerSetting;
 use model::Problem;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use toml::de::DeTable;
 
-/// Every setting and the flag that sets it.
-const KEYS: &[(&str, &str)] = &[
-    ("peer.name", "--name"),
-    ("peer.data", "--data"),
-    ("peer.zone", "--zone"),
-    ("peer.weight", "--weight"),
-    ("peer.bind", "--bind"),
-    ("peer.advertise", "--advertise"),
-    ("mesh.join", "--join"),
-    ("mesh.token", "--token"),
-    ("mesh.port", "--mesh-port"),
-    ("mesh.shards", "--shards"),
-    ("kafka.port", "--kafka-port"),
-    ("kafka.advertise", "--kafka-advertise"),
-    ("kafka.single_address", "--kafka-single-address"),
-    ("http.port", "--http-port"),
+/// Every setting, the flag that sets it, and what it is when nobody does.
+pub(crate) const KEYS: &[(&str, &str, &str)] = &[
+    ("peer.name", "--name", "p and its id"),
+    ("peer.data", "--data", "./shoal-data"),
+    ("peer.zone", "--zone", ""),
+    ("peer.weight", "--weight", "100"),
+    ("peer.bind", "--bind", "127.0.0.1"),
+    ("peer.advertise", "--advertise", "the bound address"),
+    ("mesh.join", "--join", ""),
+    ("mesh.token", "--token", "made by start --new"),
+    ("mesh.port", "--mesh-port", "7946"),
+    ("mesh.shards", "--shards", "64"),
+    ("mesh.partitions_max", "--partitions-max", "20000"),
+    ("kafka.port", "--kafka-port", "9092"),
+    ("kafka.advertise", "--kafka-advertise", "as peer.advertise"),
+    ("kafka.single_address", "--kafka-single-address", "false"),
+    ("http.port", "--http-port", "8080"),
 ];
+
+/// Those that let strangers in: never shown.
+const SECRETS: [&str; 1] = ["mesh.token"];
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     Flag(&'static str),
     Variable(String),
-    File(PathBuf),
+    /// The file, and the line in it.
+    File(PathBuf, usize),
 }
 
 impl fmt::Display for Origin {
@@ -41,7 +48,7 @@ impl fmt::Display for Origin {
         match self {
             Self::Flag(flag) => f.write_str(flag),
             Self::Variable(name) => f.write_str(name),
-            Self::File(path) => write!(f, "{}", path.display()),
+            Self::File(path, line) => write!(f, "{}:{line}", path.display()),
         }
     }
 }
@@ -86,8 +93,8 @@ impl Settings {
             settings.set(known, parts.into_iter().map(str::to_owned).collect(), origin);
         }
         for (key, parts) in flags.into_iter().filter(|(_, parts)| !parts.is_empty()) {
-            let (key, flag) =
-                KEYS.iter().find(|(known, _)| *known == key).expect("flags are named in KEYS");
+            let (key, flag, _) =
+                KEYS.iter().find(|(known, _, _)| *known == key).expect("flags are named in KEYS");
             settings.set(key, parts, Origin::Flag(flag));
         }
         Ok(settings)
@@ -98,20 +105,23 @@ impl Settings {
     }
 
     fn read_file(&mut self, path: &Path, text: &str) -> Result<(), Problem> {
-        let origin = Origin::File(path.to_owned());
+        let origin = |section: &str, key: Option<&str>| {
+            Origin::File(path.to_owned(), line(text, section, key))
+        };
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             Problem::new(
                 "SH0001",
-                format!("{origin} is not valid TOML"),
+                format!("{} is not valid TOML", path.display()),
                 error.to_string().trim().replace('\n', "\n    "),
                 "sections are written [mesh], settings key = value",
             )
         })?;
         for (section, value) in &table {
             let toml::Value::Table(keys) = value else {
-                return Err(unknown(section, &origin));
+                return Err(unknown(section, &origin(section, None)));
             };
             for (key, value) in keys {
+                let origin = origin(section, Some(key));
                 let key = known(&format!("{section}.{key}"), &origin)?;
                 let parts = parts(value).ok_or_else(|| {
                     Problem::new(
@@ -121,7 +131,7 @@ impl Settings {
                         format!("write {key} as a text, a number or a list of texts"),
                     )
                 })?;
-                self.set(key, parts, origin.clone());
+                self.set(key, parts, origin);
             }
         }
         Ok(())
@@ -135,6 +145,22 @@ impl Settings {
     /// The parts of a setting that is a list.
     pub(crate) fn list(&self, key: &str) -> Vec<String> {
         self.written.get(key).map(|written| written.parts.clone()).unwrap_or_default()
+    }
+
+    /// All settings as people are shown them.
+    pub(crate) fn shown(&self) -> Vec<PeerSetting> {
+        let one = |(key, flag, usual): &(&str, &str, &str)| {
+            let written = self.written.get(key);
+            let shown = PeerSetting {
+                setting: (*key).to_owned(),
+                value: written.map_or((*usual).to_owned(), |it| it.parts.join(",")),
+                from: written.map_or("default".to_owned(), |it| it.origin.to_string()),
+                flag: (*flag).to_owned(),
+            };
+            let hides = written.is_some() && SECRETS.contains(key);
+            if hides { shown.masked() } else { shown }
+        };
+        KEYS.iter().map(one).collect()
     }
 
     /// A setting read as `T`, or its default.
@@ -158,6 +184,19 @@ impl Settings {
     }
 }
 
+/// The line, from 1, on which a section of valid TOML begins, or a key of it stands.
+fn line(text: &str, section: &str, key: Option<&str>) -> usize {
+    let place = || {
+        let table = DeTable::parse(text).ok()?;
+        let (head, keys) = table.get_ref().iter().find(|(head, _)| *head.get_ref() == section)?;
+        let Some(key) = key else { return Some(head.span().start) };
+        let (key, _) = keys.get_ref().as_table()?.iter().find(|(it, _)| *it.get_ref() == key)?;
+        Some(key.span().start)
+    };
+    let before = place().and_then(|at| text.get(..at)).unwrap_or_default();
+    before.matches('\n').count() + 1
+}
+
 fn parts(value: &toml::Value) -> Option<Vec<String>> {
     match value {
         toml::Value::String(text) => Some(vec![text.clone()]),
@@ -171,16 +210,16 @@ fn parts(value: &toml::Value) -> Option<Vec<String>> {
 }
 
 fn flag_of(key: &str) -> &'static str {
-    KEYS.iter().find(|(known, _)| *known == key).map_or("a flag", |(_, flag)| flag)
+    KEYS.iter().find(|(known, _, _)| *known == key).map_or("a flag", |(_, flag, _)| flag)
 }
 
 fn known(key: &str, origin: &Origin) -> Result<&'static str, Problem> {
-    let found = KEYS.iter().find(|(known, _)| *known == key);
-    found.map(|(known, _)| *known).ok_or_else(|| unknown(key, origin))
+    let found = KEYS.iter().find(|(known, _, _)| *known == key);
+    found.map(|(known, _, _)| *known).ok_or_else(|| unknown(key, origin))
 }
 
 fn unknown(key: &str, origin: &Origin) -> Problem {
-    let names: Vec<&str> = KEYS.iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = KEYS.iter().map(|(name, _, _)| *name).collect();
     let fix = match (nearest(key, names.iter().copied()), origin) {
         (Some(near), Origin::Variable(_)) => {
             format!("SHOAL_{}", near.to_uppercase().replace('.', "__"))
@@ -246,10 +285,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_in_the_file_is_told_with_its_line() {
+        let at = |text: &str| try_gather(Vec::new(), &[], text).expect_err("a slip").because;
+        assert_eq!(at("[mesh]\nporrt = 7946\n"), "shoal.toml:2 has it");
+        assert_eq!(at("# ours\n\n[http]\nport = 1\n[htpp]\nport = 1\n"), "shoal.toml:6 has it");
+        assert_eq!(at("[mesh]\nport = 1\n\ncolour = 1"), "shoal.toml:4 has it");
+        assert_eq!(at("colour = 1"), "shoal.toml:1 has it");
+        assert_eq!(at("[mesh]\ntoken = { a = 1 }"), "shoal.toml:2 says so");
+        let settings = gather(Vec::new(), &[], "\n[http]\nport = \"eighty\"");
+        let problem = settings.value("http.port", 0u16).expect_err("not a port");
+        assert_eq!(problem.because, "shoal.toml:3 says so");
+    }
+
+    #[test]
     fn a_wrong_value_names_the_place_it_stands_in() {
         let settings = gather(Vec::new(), &[("SHOAL_HTTP__PORT", "eighty")], "");
         let problem = settings.value("http.port", 0u16).expect_err("not a port");
         assert!(problem.because.contains("SHOAL_HTTP__PORT"), "{problem}");
         assert!(problem.fix.contains("--http-port"), "{problem}");
+    }
+
+    #[test]
+    fn every_setting_is_shown_with_where_it_comes_from_and_no_secret() {
+        let variables = [("SHOAL_MESH__TOKEN", "shoal1-1-planted")];
+        let shown = gather(Vec::new(), &variables, "[http]\nport = 7\n").shown();
+        let of = |key: &str| {
+            let found = shown.iter().find(|it| it.setting == key).expect("every one is shown");
+            (found.value.as_str(), found.from.as_str())
+        };
+        assert_eq!(of("http.port"), ("7", "shoal.toml:2"));
+        assert_eq!(of("kafka.port"), ("9092", "default"));
+        assert_eq!(of("mesh.token"), ("(set, not shown)", "SHOAL_MESH__TOKEN"));
+        assert!(!format!("{shown:?}").contains("planted"), "{shown:?}");
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Promises plain text without colour, and that a reader who goes away early (`| head`) is no error.
 
+use crate::yaml::yaml;
 use clap::ValueEnum;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
@@ -14,6 +15,7 @@ pub(crate) enum Output {
     #[default]
     Table,
     Json,
+    Yaml,
 }
 
 /// Prints text and ends the line.
@@ -26,6 +28,7 @@ pub(crate) fn print(text: &str) {
 pub(crate) fn answer(output: Output, value: &Value, table: impl FnOnce(&Value) -> String) {
     match output {
         Output::Json => print(&format!("{value:#}")),
+        Output::Yaml => print(&yaml(value)),
         Output::Table => print(&table(value)),
     }
 }

@@ -13,6 +13,7 @@ mod ready;
 pub use process::State;
 
 use crate::ask::Asker;
+use crate::progress::Progress;
 use files::{Command, Files};
 use model::Problem;
 use ports::Ports;
@@ -26,6 +27,8 @@ use std::time::{Duration, Instant};
 pub const PEERS_MAX: usize = 50;
 /// How long `up` and `start` wait for a mesh that is ready.
 const READY: Duration = Duration::from_secs(60);
+/// Nobody should wonder for longer what is waited for.
+const SILENCE: Duration = Duration::from_secs(3);
 /// How long `down` waits for graceful ends; a peer gives itself less.
 const STOP: Duration = Duration::from_secs(13);
 /// How often `up` begins again with other ports when somebody takes one in the meantime.
@@ -60,7 +63,7 @@ pub struct Peer {
     pub http: String,
     pub mesh: String,
     /// It has left the mesh, and is not started or waited for any more.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub out: bool,
 }
 
@@ -266,7 +269,8 @@ impl Testnet {
     fn spawn(&mut self, peer: usize, found: bool, shards: Option<u16>) -> Result<(), Problem> {
         let mut more = Vec::new();
         if found {
-            more.push("--new".to_owned());
+            // Its settings name the others, for the day its folder is lost; today it founds alone.
+            more.extend(["--new".to_owned(), "--join=".to_owned()]);
             more.extend(shards.map(|shards| format!("--shards={shards}")));
         }
         self.spawn_with(peer, &more)
@@ -294,10 +298,12 @@ impl Testnet {
         ask: impl Fn() -> Result<(), String>,
     ) -> Result<(), Problem> {
         let end = Instant::now() + limit;
+        let mut progress = Progress::endless(SILENCE);
         loop {
             let Err(objection) = ask() else {
                 return Ok(());
             };
+            progress.at(0, &format!("waiting for {whom}: {objection}"));
             for peer in peers {
                 self.check_runs(*peer)?;
             }
@@ -346,7 +352,14 @@ impl Testnet {
         if !patience.is_zero() {
             alive(self).into_iter().for_each(process::terminate);
             let end = Instant::now() + patience;
-            while !alive(self).is_empty() && Instant::now() < end {
+            let mut progress = Progress::of(all.len() as u64, SILENCE);
+            loop {
+                let left = alive(self).len();
+                if left == 0 || Instant::now() >= end {
+                    break;
+                }
+                let words = format!("{left} peers hand over what they lead, then end");
+                progress.at((all.len() - left) as u64, &words);
                 std::thread::sleep(ready::PAUSE);
             }
         }

@@ -1,5 +1,9 @@
 //! Traces to stderr: text on a terminal, JSON lines otherwise; `SHOAL_LOG` filters.
 
+#[cfg(feature = "otlp")]
+mod otlp;
+mod panics;
+
 use model::Problem;
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
@@ -28,5 +32,37 @@ pub(crate) fn start() -> Result<(), Problem> {
     };
     started.map_err(|error| {
         Problem::new("SH0901", "tracing does not start", error.to_string(), "report this")
-    })
+    })?;
+    panics::tell();
+    Ok(())
+}
+
+/// What sends spans to a collector, until it is dropped.
+#[cfg(feature = "otlp")]
+pub(crate) type Export = Option<otlp::Export>;
+/// Nothing is sent: this binary has no spans.
+#[cfg(not(feature = "otlp"))]
+pub(crate) struct Export;
+
+/// Where the standard says that spans should go.
+const WANTED: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"];
+
+/// Exports spans, if that is wanted.
+#[cfg(feature = "otlp")]
+pub(crate) fn export() -> Result<Export, Problem> {
+    match WANTED.iter().any(|name| std::env::var_os(name).is_some()) {
+        true => otlp::Export::start().map(Some),
+        false => Ok(None),
+    }
+}
+
+/// Says so if spans are wanted from a binary that has none.
+#[cfg(not(feature = "otlp"))]
+pub(crate) fn export() -> Result<Export, Problem> {
+    if let Some(name) = WANTED.iter().find(|name| std::env::var_os(name).is_some()) {
+        tracing::warn!(
+            "{name} is set, but this binary has no spans: build it with --features otlp"
+        );
+    }
+    Ok(Export)
 }

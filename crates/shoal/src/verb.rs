@@ -1,22 +1,32 @@
 //! The verbs, a file each: what they take, whom they ask, how they show it.
 
+pub(crate) mod config;
+pub(crate) mod dead;
+pub(crate) mod debug;
 pub(crate) mod explain;
 pub(crate) mod generate;
+pub(crate) mod group;
 pub(crate) mod health;
 pub(crate) mod members;
 pub(crate) mod mesh;
 pub(crate) mod pipeline;
+pub(crate) mod recent;
+pub(crate) mod recover;
 pub(crate) mod ring;
 pub(crate) mod shape;
 pub(crate) mod start;
 pub(crate) mod stream;
 pub(crate) mod testnet;
+pub(crate) mod top;
 pub(crate) mod view;
+pub(crate) mod why_slow;
 
 use crate::ask::Asker;
 use crate::show;
+use model::Problem;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
 
 /// What people call the peers: answers tell ids, and the two need not agree.
 struct Names(BTreeMap<i64, String>);
@@ -54,6 +64,23 @@ impl Names {
         let names: Vec<String> =
             ids.as_array().into_iter().flatten().map(|id| self.peer(id)).collect();
         if names.is_empty() { "-".to_owned() } else { names.join(" ") }
+    }
+}
+
+/// Asks a person before something is gone for good; `fix` says it without being asked.
+fn confirm(name: &str, question: &str, fix: &str) -> Result<(), Problem> {
+    let refused = |because: &str| Problem::new("SH0001", format!("{name} stays"), because, fix);
+    if !std::io::stdin().is_terminal() {
+        return Err(refused("nobody is there to say yes"));
+    }
+    eprint!("{question} [y/N] ");
+    // Who cannot be asked does not say yes.
+    let _ = std::io::stderr().flush();
+    let mut line = String::new();
+    let read = std::io::stdin().read_line(&mut line);
+    match read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes") {
+        true => Ok(()),
+        false => Err(refused("nobody said yes")),
     }
 }
 

@@ -26,6 +26,9 @@ pub trait Disk: Send + Sync + 'static {
     fn make_dir(&self, path: &str) -> io::Result<()>;
     /// Removes a folder with all that is in it, for good. Succeeds if there is none.
     fn remove_dir(&self, path: &str) -> io::Result<()>;
+    /// Moves a folder with all that is in it to another place, where nothing is yet and whose folder exists, and makes
+    /// that last.
+    fn move_dir(&self, from: &str, to: &str) -> io::Result<()>;
     /// The names in a folder, sorted; empty if there is no such folder.
     fn list(&self, path: &str) -> io::Result<Vec<String>>;
     /// Makes the names in a folder last.

@@ -49,11 +49,20 @@ pub enum Error {
 impl Error {
     /// As [`Error::io`], for a write that changes nothing if it fails for want of room.
     pub(crate) fn write(doing: impl Into<String>, source: io::Error) -> Self {
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::NoRoom { doing: doing.into() }
-            }
-            _ => Self::io(doing, source),
+        if is_for_room(&source) {
+            Self::NoRoom { doing: doing.into() }
+        } else {
+            Self::io(doing, source)
+        }
+    }
+
+    /// A file of the data folder that cannot be written, or has no room.
+    pub(crate) fn unwritable(path: impl Into<PathBuf>, source: io::Error) -> Self {
+        let path = path.into();
+        if is_for_room(&source) {
+            Self::NoRoom { doing: format!("write {}", path.display()) }
+        } else {
+            Self::Unwritable { path, source }
         }
     }
 
@@ -77,6 +86,11 @@ impl Error {
     }
 }
 
+/// Whether a write failed only because the disk, or the share of it that may be used, is full.
+pub(crate) fn is_for_room(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
 impl From<fjall::Error> for Error {
     fn from(error: fjall::Error) -> Self {
         match error {
@@ -86,7 +100,7 @@ impl From<fjall::Error> for Error {
                     ErrorKind::UnexpectedEof | ErrorKind::InvalidData => {
                         Self::Rot(format!("tables: {source}"))
                     }
-                    _ => Self::io("access the tables", source),
+                    _ => Self::write("access the tables", source),
                 }
             }
             fjall::Error::Poisoned => Self::Fenced("a write of the tables has failed".into()),
@@ -98,5 +112,18 @@ impl From<fjall::Error> for Error {
             },
             other => Self::Rot(format!("tables: {other}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_without_room_is_no_folder_that_cannot_be_written() {
+        let of = |kind: ErrorKind| Error::unwritable("head", io::Error::from(kind)).code();
+        assert_eq!(of(ErrorKind::StorageFull), "SH0502");
+        assert_eq!(of(ErrorKind::QuotaExceeded), "SH0502");
+        assert_eq!(of(ErrorKind::PermissionDenied), "SH0206");
     }
 }

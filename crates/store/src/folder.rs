@@ -30,6 +30,7 @@ const OURS: &[&str] = &[
     KEY,
     INCARNATION,
     CATALOGUE,
+    "aside",
     "journal",
     "segments",
     "tables",
@@ -54,7 +55,7 @@ impl Folder {
     /// Fails if another process has it, a newer version wrote it, something else lies in it, or it cannot be
     /// written.
     pub fn open(path: &Path, create: bool) -> Result<Self, Error> {
-        let unwritable = |source| Error::Unwritable { path: path.into(), source };
+        let unwritable = |source| Error::unwritable(path, source);
         if !create && !path.join(HEAD).exists() {
             return Err(Error::Empty { path: path.into() });
         }
@@ -108,16 +109,26 @@ impl Folder {
         Ok(fresh)
     }
 
-    /// Counts this start of the process, on disk; the first is 1.
-    pub fn bump_incarnation(&self) -> Result<u64, Error> {
+    /// The number of this start of the process, once it is counted; the first is 1.
+    pub fn next_incarnation(&self) -> Result<u64, Error> {
         let rot = |_| Error::Rot("the file `incarnation` is not a number".into());
         let last: u64 = match read(&self.path.join(INCARNATION))? {
             Some(text) => text.trim_end().parse().map_err(rot)?,
             None => 0,
         };
-        let next = last + 1;
+        Ok(last + 1)
+    }
+
+    /// Counts this start of the process, on disk. Nobody may be told a start that is not counted.
+    pub fn bump_incarnation(&self) -> Result<u64, Error> {
+        let next = self.next_incarnation()?;
         self.replace(INCARNATION, format!("{next}\n").as_bytes())?;
         Ok(next)
+    }
+
+    /// What such a file of the last start says, if it is there.
+    pub fn note(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.path.join(name)).ok()
     }
 
     /// Writes a small file for other processes of this machine (`ports.json`), in one step.
@@ -167,7 +178,7 @@ impl Folder {
             fs::rename(&new, &to)?;
             fs::File::open(&self.path)?.sync_all()
         })();
-        replaced.map_err(|source| Error::Unwritable { path: to, source })
+        replaced.map_err(|source| Error::unwritable(to, source))
     }
 }
 
@@ -202,8 +213,7 @@ fn check_ours(path: &Path) -> Result<(), Error> {
 /// Takes the folder's lock and leaves the pid in it; the lock goes with the process, however it ends.
 fn lock(folder: &Path) -> Result<fs::File, Error> {
     let path = folder.join(LOCK);
-    let mut file =
-        private(&path).map_err(|source| Error::Unwritable { path: path.clone(), source })?;
+    let mut file = private(&path).map_err(|source| Error::unwritable(&path, source))?;
     if let Err(e) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
         if e != rustix::io::Errno::WOULDBLOCK {
             return Err(Error::io("lock the data folder", e.into()));
@@ -218,6 +228,6 @@ fn lock(folder: &Path) -> Result<fs::File, Error> {
         .set_len(0)
         .and_then(|()| file.rewind())
         .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
-    written.map_err(|source| Error::Unwritable { path, source })?;
+    written.map_err(|source| Error::unwritable(path, source))?;
     Ok(file)
 }

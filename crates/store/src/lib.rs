@@ -5,6 +5,7 @@
 //! disk are found when they are read: they are reported, never served and never taken for something unfinished.
 //! Never decides what is written, never asks the time, never starts a task (fjall's own threads excepted).
 
+mod aside;
 pub mod disk;
 mod error;
 pub mod folder;
@@ -12,7 +13,9 @@ pub mod journal;
 pub mod segments;
 pub mod sim;
 pub mod tables;
+mod weight;
 
+pub use aside::Aside;
 pub use disk::{Disk, File, RealDisk};
 pub use error::Error;
 pub use folder::{Folder, Head};
@@ -20,3 +23,4 @@ pub use journal::{Journal, Record, Recovered, RecoveredShard};
 pub use segments::{SegmentFile, Segments};
 pub use sim::SimDisk;
 pub use tables::{Applied, Saved, Sound, Tables};
+pub use weight::{Weight, weight};

@@ -24,6 +24,7 @@ mod tests;
 
 use crate::Error;
 use crate::disk::Disk;
+use crate::error::is_for_room;
 use chain::{Chain, Chains, State};
 use handles::Handles;
 use model::{PartitionId, StreamId};
@@ -142,6 +143,17 @@ impl Segments {
         Ok(())
     }
 
+    /// From where on a copy has to be brought that begins with `start`: from the end of what is here. What ends before
+    /// `start` or begins behind it is removed first, since a copy of it would have a hole.
+    pub fn resume(&self, partition: PartitionId, start: i64) -> Result<i64, Error> {
+        let (first, next) = (self.start_offset(partition)?, self.next_offset(partition)?);
+        if first <= start && start <= next {
+            return Ok(next);
+        }
+        self.remove(partition)?;
+        Ok(start)
+    }
+
     /// Removes a partition for good.
     pub fn remove(&self, partition: PartitionId) -> Result<(), Error> {
         let chain = self.chain(partition);
@@ -157,6 +169,25 @@ impl Segments {
         Ok(())
     }
 
+    /// Moves a partition's files to another place of the disk, `to`: nothing of them is here any more.
+    pub fn set_aside(&self, partition: PartitionId, to: &str) -> Result<(), Error> {
+        let chain = self.chain(partition);
+        let mut state = chain.lock_unread();
+        *state = State::default();
+        self.count_tail(&chain, &state);
+        self.lock_dirty().remove(&partition);
+        self.handles.close_all(partition);
+        match self.disk.move_dir(&folder(partition), to) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io(format!("set {partition:?} aside"), e));
+            }
+            // Nothing was ever written of it.
+            _ => {}
+        }
+        self.chains.write().unwrap_or_else(PoisonError::into_inner).remove(&partition);
+        Ok(())
+    }
+
     /// The partitions that have changed since they were last synced.
     pub fn dirty(&self) -> Vec<PartitionId> {
         self.lock_dirty().iter().copied().collect()
@@ -164,7 +195,8 @@ impl Segments {
 
     /// Makes all appends to these partitions last. Appends may go on meanwhile.
     ///
-    /// After the first failure it fails for ever: what the disk has lost is not known.
+    /// After the first failure it fails for ever: what the disk has lost is not known. (An index that finds no room is none:
+    /// it is only a hint.)
     pub fn sync(&self, partitions: &[PartitionId]) -> Result<(), Error> {
         // Held throughout: an error is told to one caller only, so no other sync may take itself for good.
         let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -191,7 +223,11 @@ impl Segments {
             && let Some(last) = state.pieces.last()
         {
             bases.push(last.base);
-            self.save_index(partition, last.base, &mut state.index).map_err(doing)?;
+            match self.save_index(partition, last.base, &mut state.index) {
+                // It stays unsaved until a later sync, or is built anew.
+                Err(e) if is_for_room(&e) => {}
+                saved => saved.map_err(doing)?,
+            }
         }
         drop(state);
         for base in bases {
@@ -240,7 +276,8 @@ impl Segments {
     }
 }
 
-fn folder(partition: PartitionId) -> String {
+/// Where a partition's files lie, below the data folder.
+pub fn folder(partition: PartitionId) -> String {
     format!("{FOLDER}/{}/{}", partition.stream, partition.partition)
 }
 

@@ -236,6 +236,12 @@ impl Disk for SimDisk {
         Ok(())
     }
 
+    fn move_dir(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.change()?;
+        state.folder_of(to)?;
+        state.move_folder(from, to)
+    }
+
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
         let state = self.lock();
         if state.off { Err(power_off()) } else { Ok(state.list(path)) }

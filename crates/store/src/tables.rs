@@ -6,20 +6,26 @@
 //!
 //! Promises that a saved fold and its rows are of one moment, after any crash, and that an older fold never takes the
 //! place of a newer one: whoever saves may have been overtaken. Written without sync: the journal holds what is newer,
-//! and it is cut only after [`Tables::sync`]. Never decides when to save.
+//! and it is cut only after [`Tables::sync`]. A write without room is said as such, and the tables can be opened anew.
+//! Never decides when to save.
 
+mod pieces;
 mod sound;
 #[cfg(test)]
 mod tests;
 
+pub use pieces::{Frozen, Row};
 pub use sound::Sound;
 
 use crate::Error;
 use bytes::Bytes;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
 use model::{HardState, ReplicaId, ShardId, StageId, TaskId};
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 const VERSION: u8 = 1;
 /// Small: a shard's hot rows are in memory in front of the tables, which are read at start only.
@@ -27,6 +33,8 @@ const CACHE_BYTES: u64 = 4 << 20;
 const MEMTABLE_BYTES: u64 = 4 << 20;
 const JOURNAL_BYTES_MAX: u64 = 64 << 20;
 const OPEN_FILES: usize = 64;
+/// Between two looks whether anyone still reads.
+const READ_PAUSE: Duration = Duration::from_millis(1);
 /// Bytes of rows that go into one write while a fold is replaced or removed.
 const WRITE_BYTES: usize = 1 << 20;
 const STATE_BYTES: usize = 1 + 4 + 6 * 8;
@@ -59,18 +67,42 @@ pub struct Saved {
 
 /// The tables of all shards of a peer.
 pub struct Tables {
+    path: PathBuf,
+    /// Nothing while they are opened anew, and after that has failed.
+    opened: RwLock<Option<Arc<Opened>>>,
+    /// A write has found no room: fjall refuses all others from then on, until it is opened anew.
+    is_stuck: AtomicBool,
+    /// Held while a shard changes: its state is read and written in several steps.
+    changing: Mutex<Generations>,
+}
+
+struct Opened {
     database: Database,
     rows: Keyspace,
     shards: Keyspace,
-    /// Held while a shard changes: its state is read and written in several steps.
-    changing: Mutex<()>,
 }
 
-impl Tables {
-    /// Opens the tables in the folder `path`, or makes them.
-    ///
-    /// Fails if a newer version wrote them.
-    pub fn open(path: &Path) -> Result<Self, Error> {
+/// The last generation that was given to each shard since the tables were opened: rows of a fold that is not whole
+/// yet must not meet those of another.
+#[derive(Default)]
+struct Generations(BTreeMap<ShardId, u32>);
+
+impl Generations {
+    /// A generation that nobody has, later than the shard's present one.
+    fn next(&mut self, shard: ShardId, current: Option<u32>) -> u32 {
+        let given = self.0.get(&shard).copied();
+        let next = current.max(given).map_or(0, |last| last.wrapping_add(1));
+        self.0.insert(shard, next);
+        next
+    }
+
+    fn is_latest(&self, shard: ShardId, generation: u32) -> bool {
+        self.0.get(&shard) == Some(&generation)
+    }
+}
+
+impl Opened {
+    fn open(path: &Path) -> Result<Self, Error> {
         let database = Database::builder(path)
             .worker_threads(1)
             .cache_size(CACHE_BYTES)
@@ -80,115 +112,7 @@ impl Tables {
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
         let rows = database.keyspace("rows", options)?;
         let shards = database.keyspace("shards", options)?;
-        let tables = Self { database, rows, shards, changing: Mutex::default() };
-        tables.shards()?;
-        Ok(tables)
-    }
-
-    /// Saves a fold and the rows that changed since its replica last saved, as one: all or nothing of it survives. Not
-    /// synced. False if a newer fold or replica is there: then nothing has changed.
-    pub fn save(
-        &self,
-        shard: ShardId,
-        applied: Applied,
-        small: &[u8],
-        rows: &[(TaskId, Bytes, Option<Bytes>)],
-    ) -> Result<bool, Error> {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let generation = match self.state(shard)? {
-            Some((_, there)) if there.is_newer_than(&applied) => return Ok(false),
-            Some((generation, there)) if there.replica == applied.replica => generation,
-            // What a replica before this one has left is none of its.
-            Some((old, _)) => {
-                self.sweep(shard, None)?;
-                old.wrapping_add(1)
-            }
-            None => {
-                self.sweep(shard, None)?;
-                0
-            }
-        };
-        let mut batch = self.database.batch();
-        for (task, key, value) in rows {
-            let key = row_key(shard, generation, *task, key);
-            match value {
-                Some(value) => batch.insert(&self.rows, key, &value[..]),
-                None => batch.remove(&self.rows, key),
-            }
-        }
-        self.put_state(&mut batch, shard, generation, applied, small);
-        batch.commit()?;
-        Ok(true)
-    }
-
-    /// Saves a fold in place of all that the shard had. Not synced. False as in [`Tables::save`].
-    pub fn replace(
-        &self,
-        shard: ShardId,
-        applied: Applied,
-        small: &[u8],
-        rows: &[(TaskId, Bytes, Bytes)],
-    ) -> Result<bool, Error> {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let there = self.state(shard)?;
-        if there.is_some_and(|(_, there)| there.is_newer_than(&applied)) {
-            return Ok(false);
-        }
-        let old = there.map(|(generation, _)| generation);
-        let generation = old.map_or(0, |old| old.wrapping_add(1));
-        self.sweep(shard, old)?;
-        let mut batch = self.database.batch();
-        let mut bytes = 0;
-        for (task, key, value) in rows {
-            bytes += key.len() + value.len();
-            batch.insert(&self.rows, row_key(shard, generation, *task, key), &value[..]);
-            if bytes > WRITE_BYTES {
-                std::mem::replace(&mut batch, self.database.batch()).commit()?;
-                bytes = 0;
-            }
-        }
-        self.put_state(&mut batch, shard, generation, applied, small);
-        batch.commit()?;
-        self.sweep(shard, Some(generation))?;
-        Ok(true)
-    }
-
-    /// Makes all saves last.
-    pub fn sync(&self) -> Result<(), Error> {
-        Ok(self.database.persist(PersistMode::SyncData)?)
-    }
-
-    pub fn load(&self, shard: ShardId) -> Result<Option<Saved>, Error> {
-        let Some(state) = self.shards.get(shard.0.to_be_bytes())? else { return Ok(None) };
-        let (generation, applied) = read_state(shard, &state)?;
-        let mut rows = Vec::new();
-        for row in self.rows.prefix(rows_prefix(shard, generation)) {
-            let (key, value) = row.into_inner()?;
-            let task = read_task(&key).ok_or_else(|| Error::Rot(format!("a row of {shard}")))?;
-            rows.push((task, Bytes::copy_from_slice(&key[ROW_BYTES..]), value.to_vec().into()));
-        }
-        Ok(Some(Saved { applied, small: state[STATE_BYTES..].to_vec(), rows }))
-    }
-
-    /// The shards that have a saved fold, with where it stands.
-    pub fn shards(&self) -> Result<Vec<(ShardId, Applied)>, Error> {
-        let mut shards = Vec::new();
-        for state in self.shards.iter() {
-            let (key, value) = state.into_inner()?;
-            let shard: [u8; 2] = key[..]
-                .try_into()
-                .map_err(|_| Error::Rot("a shard's name in the tables".into()))?;
-            let shard = ShardId(u16::from_be_bytes(shard));
-            shards.push((shard, read_state(shard, &value)?.1));
-        }
-        Ok(shards)
-    }
-
-    /// Forgets a shard. Not synced.
-    pub fn remove(&self, shard: ShardId) -> Result<(), Error> {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.shards.remove(shard.0.to_be_bytes())?;
-        self.sweep(shard, None)
+        Ok(Self { database, rows, shards })
     }
 
     fn state(&self, shard: ShardId) -> Result<Option<(u32, Applied)>, Error> {
@@ -217,6 +141,31 @@ impl Tables {
         Ok(batch.commit()?)
     }
 
+    fn load(&self, shard: ShardId) -> Result<Option<Saved>, Error> {
+        let Some(state) = self.shards.get(shard.0.to_be_bytes())? else { return Ok(None) };
+        let (generation, applied) = read_state(shard, &state)?;
+        let mut rows = Vec::new();
+        for row in self.rows.prefix(rows_prefix(shard, generation)) {
+            let (key, value) = row.into_inner()?;
+            let task = read_task(&key).ok_or_else(|| Error::Rot(format!("a row of {shard}")))?;
+            rows.push((task, Bytes::copy_from_slice(&key[ROW_BYTES..]), value.to_vec().into()));
+        }
+        Ok(Some(Saved { applied, small: state[STATE_BYTES..].to_vec(), rows }))
+    }
+
+    fn list(&self) -> Result<Vec<(ShardId, Applied)>, Error> {
+        let mut shards = Vec::new();
+        for state in self.shards.iter() {
+            let (key, value) = state.into_inner()?;
+            let shard: [u8; 2] = key[..]
+                .try_into()
+                .map_err(|_| Error::Rot("a shard's name in the tables".into()))?;
+            let shard = ShardId(u16::from_be_bytes(shard));
+            shards.push((shard, read_state(shard, &value)?.1));
+        }
+        Ok(shards)
+    }
+
     fn put_state(
         &self,
         batch: &mut OwnedWriteBatch,
@@ -234,6 +183,141 @@ impl Tables {
         }
         state.extend_from_slice(small);
         batch.insert(&self.shards, shard.0.to_be_bytes(), state);
+    }
+}
+
+impl Tables {
+    /// Opens the tables in the folder `path`, or makes them.
+    ///
+    /// Fails if a newer version wrote them.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let opened = RwLock::new(Some(Arc::new(Opened::open(path)?)));
+        let (path, is_stuck) = (path.to_owned(), AtomicBool::new(false));
+        let tables = Self { path, opened, is_stuck, changing: Mutex::default() };
+        tables.shards()?;
+        Ok(tables)
+    }
+
+    /// Closes the tables and opens them again, after a write found no room: what was not synced may be gone, and must
+    /// be saved again. What was frozen cannot be read any more, and whoever brings rows is overtaken. After a failure
+    /// it may be tried again; until then every call says [`Error::NoRoom`].
+    pub fn reopen(&self) -> Result<(), Error> {
+        let mut changing = self.changing();
+        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = opened.take() {
+            // Whoever reads in this moment comes to an end: each reads one piece, or one shard at the start.
+            while Arc::strong_count(&old) > 1 {
+                std::thread::sleep(READ_PAUSE);
+            }
+        }
+        changing.0.clear();
+        *opened = Some(Arc::new(self.noted(Opened::open(&self.path))?));
+        self.is_stuck.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Saves a fold and the rows that changed since its replica last saved, as one: all or nothing of it survives. Not
+    /// synced. False if a newer fold or replica is there: then nothing has changed.
+    pub fn save(
+        &self,
+        shard: ShardId,
+        applied: Applied,
+        small: &[u8],
+        rows: &[(TaskId, Bytes, Option<Bytes>)],
+    ) -> Result<bool, Error> {
+        let mut changing = self.changing();
+        self.with(|opened| {
+            let generation = match opened.state(shard)? {
+                Some((_, there)) if there.is_newer_than(&applied) => return Ok(false),
+                Some((generation, there)) if there.replica == applied.replica => generation,
+                // What a replica before this one has left is none of its.
+                other => {
+                    opened.sweep(shard, None)?;
+                    changing.next(shard, other.map(|(old, _)| old))
+                }
+            };
+            let mut batch = opened.database.batch();
+            for (task, key, value) in rows {
+                let key = row_key(shard, generation, *task, key);
+                match value {
+                    Some(value) => batch.insert(&opened.rows, key, &value[..]),
+                    None => batch.remove(&opened.rows, key),
+                }
+            }
+            opened.put_state(&mut batch, shard, generation, applied, small);
+            batch.commit()?;
+            Ok(true)
+        })
+    }
+
+    /// Saves a fold in place of all that the shard had. Not synced. False as in [`Tables::save`].
+    pub fn replace(
+        &self,
+        shard: ShardId,
+        applied: Applied,
+        small: &[u8],
+        rows: &[(TaskId, Bytes, Bytes)],
+    ) -> Result<bool, Error> {
+        let generation = self.begin(shard)?;
+        Ok(self.put(shard, generation, rows)? && self.finish(shard, generation, applied, small)?)
+    }
+
+    /// Makes all saves last.
+    pub fn sync(&self) -> Result<(), Error> {
+        self.with(|opened| Ok(opened.database.persist(PersistMode::SyncData)?))
+    }
+
+    pub fn load(&self, shard: ShardId) -> Result<Option<Saved>, Error> {
+        self.with(|opened| opened.load(shard))
+    }
+
+    /// The shards that have a saved fold, with where it stands.
+    pub fn shards(&self) -> Result<Vec<(ShardId, Applied)>, Error> {
+        self.with(|opened| opened.list())
+    }
+
+    /// Forgets a shard. Not synced.
+    pub fn remove(&self, shard: ShardId) -> Result<(), Error> {
+        self.retire(shard, ReplicaId(u64::MAX))
+    }
+
+    /// Forgets what replicas of a shard up to this one have saved; a later one's stays, and so does what comes for it.
+    pub fn retire(&self, shard: ShardId, replica: ReplicaId) -> Result<(), Error> {
+        let changing = self.changing();
+        self.with(|opened| {
+            let there = opened.state(shard)?;
+            if there.is_some_and(|(_, there)| there.replica > replica) {
+                return Ok(());
+            }
+            opened.shards.remove(shard.0.to_be_bytes())?;
+            let gone = there.map(|(generation, _)| generation);
+            let coming = changing.0.get(&shard).copied().filter(|last| Some(*last) != gone);
+            opened.sweep(shard, coming)
+        })
+    }
+
+    fn changing(&self) -> MutexGuard<'_, Generations> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&Arc<Opened>) -> Result<T, Error>) -> Result<T, Error> {
+        let opened = self.opened.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let closed = || Error::NoRoom { doing: "open the tables anew".into() };
+        self.noted(opened.ok_or_else(closed).and_then(|opened| work(&opened)))
+    }
+
+    /// Once a write found no room, the database refuses all others: that is no other failure.
+    fn noted<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        match result {
+            Err(error @ Error::NoRoom { .. }) => {
+                self.is_stuck.store(true, Ordering::Relaxed);
+                Err(error)
+            }
+            Err(Error::Fenced(_)) if self.is_stuck.load(Ordering::Relaxed) => {
+                Err(Error::NoRoom { doing: "write to tables that found none before".into() })
+            }
+            other => other,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use shoal::prelude::*;
 use std::time::Duration;
 use testnet::check::folds;
 
-/// Partitions of the streams that clients write.
+/// Partitions of the streams that clients write; of that of events a run may want others.
 const PARTITIONS: u32 = 8;
 /// An event that comes later than this after a younger one may be late for its window, and is then given up.
 const OUT_OF_ORDER: Duration = Duration::from_secs(5);
@@ -70,9 +70,11 @@ impl Processor<Attempt> for Register {
 }
 
 fn main() {
-    shoal::main(|mesh| {
+    let wanted = std::env::var(testnet::binaries::PARTITIONS).ok();
+    let partitions = wanted.and_then(|number| number.parse().ok()).unwrap_or(PARTITIONS);
+    shoal::main(move |mesh| {
         let sent = |mesh: &mut Mesh, name: &str| {
-            mesh.pipeline(name).read_with("events", PARTITIONS).json::<Sent>()
+            mesh.pipeline(name).read_with("events", partitions).json::<Sent>()
         };
         sent(mesh, "counting").key_by(|sent| format!("k{}", sent.k)).count().view("seen");
         sent(mesh, "windowing")

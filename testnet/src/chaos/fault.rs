@@ -2,6 +2,7 @@
 
 use super::clock;
 use super::dice::Dice;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -198,9 +199,48 @@ pub fn plan(seed: u64, kinds: &[Kind], length: Duration) -> Vec<Strike> {
     strikes
 }
 
+/// A run of this length, whose kinds were drawn, proves something only with so many faults of so many kinds.
+const LONG: Duration = Duration::from_secs(120);
+const FAULTS_MIN: u32 = 12;
+const KINDS_MIN: usize = 6;
+
+/// Whether what really happened in a run was enough, by kind; else what was missing.
+pub fn enough(length: Duration, happened: &BTreeMap<String, u32>) -> Result<(), String> {
+    let (faults, kinds) = (happened.values().sum::<u32>(), happened.len());
+    if length < LONG {
+        return Ok(());
+    }
+    if faults < FAULTS_MIN || kinds < KINDS_MIN {
+        return Err(format!(
+            "{faults} faults of {kinds} kinds, and {FAULTS_MIN} of {KINDS_MIN} are wanted"
+        ));
+    }
+    match happened.contains_key(Kind::PowerAll.name()) {
+        true => Ok(()),
+        false => Err("the power of all was never cut".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_run_with_too_few_faults_or_kinds_or_without_a_power_cut_of_all_is_not_enough() {
+        let happened = |kinds: &[(&str, u32)]| {
+            let kinds = kinds.iter().map(|(kind, times)| ((*kind).to_owned(), *times));
+            enough(LONG, &kinds.collect())
+        };
+        let five = [("kill", 2), ("pause", 2), ("split", 2), ("rot", 2), ("clock", 2)];
+        assert_eq!(happened(&[&five[..], &[("power-all", 2)]].concat()), Ok(()));
+        let eleven = happened(&[&five[..], &[("power-all", 1)]].concat());
+        assert!(eleven.is_err_and(|why| why.starts_with("11 faults of 6 kinds")));
+        let few_kinds = happened(&[&five[..4], &[("power-all", 9)]].concat());
+        assert!(few_kinds.is_err_and(|why| why.starts_with("17 faults of 5 kinds")));
+        let powered = happened(&[&five[..], &[("power", 9)]].concat());
+        assert!(powered.is_err_and(|why| why.contains("power of all")));
+        assert_eq!(enough(LONG / 2, &BTreeMap::new()), Ok(()), "a short run claims less");
+    }
 
     #[test]
     fn a_seed_gives_the_same_plan_and_every_kind_has_its_turn() {

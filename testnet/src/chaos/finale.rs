@@ -2,10 +2,11 @@
 
 use super::load::{EVENTS, reading};
 use super::peers::{KAFKA, Peers};
+use super::report::{Broken, CAUGHT_UP, GIVEN_UP, SERVED};
 use super::{fault, ground};
-use crate::check::folds;
+use crate::check::{Witness, folds};
 use crate::history::{Emitted, Id, Late, Line, Pen, Row, Seen};
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,30 +18,46 @@ const FIRST: u16 = 100;
 /// The last reader that is a Kafka client.
 const KCAT: u16 = 110;
 /// How long views may take to have read all that was acknowledged, and copies to have applied it.
-const CAUGHT_UP: Duration = Duration::from_secs(30);
+const CATCH_UP: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(100);
 /// Rows of one page.
 const ROWS: usize = 5000;
 
-/// Reads all, into files beside the other histories.
-pub fn read(peers: &Peers, folder: &Path) -> anyhow::Result<()> {
-    let ends = ends(peers)?;
-    until_caught_up(peers, &ends)?;
+/// Reads all that can be read, into files beside the other histories. What was read only in part is not written: it
+/// would look like a loss.
+pub fn read(peers: &Peers, folder: &Path, broken: &mut Broken) {
+    broken.unless_done(CAUGHT_UP, until_caught_up(peers));
     for peer in 1..=peers.all.len() {
-        let mut pen = Pen::new(folder, &format!("last-p{peer}"))?;
-        let reader = FIRST + peer as u16;
-        for partition in ends.keys() {
-            pages(peers, peer, EVENTS, *partition, |event| {
-                let seen = reading::seen(event)?;
-                pen.write(&Line::Kept(Seen { reader, ..seen }))
-            })?;
-        }
-        pen.close()?;
+        broken.unless_done(SERVED, events(peers, peer, folder));
     }
-    kafka(folder)?;
-    rows(peers, folder)?;
-    marks(peers, folder)?;
-    letters(peers, folder)
+    broken.unless_done(SERVED, kafka(folder));
+    broken.unless_done(SERVED, rows(peers, folder));
+    broken.unless_done(SERVED, marks(peers, folder));
+    let given_up = broken.unless_done(SERVED, letters(peers, folder)).unwrap_or_default();
+    if let Some(first) = given_up.first() {
+        let why = format!("{} events were given up", given_up.len());
+        broken.note(GIVEN_UP, Witness::new(why).line(first));
+    }
+}
+
+fn write(folder: &Path, name: &str, lines: &[Line]) -> anyhow::Result<()> {
+    let mut pen = Pen::new(folder, name)?;
+    lines.iter().try_for_each(|line| pen.write(line))?;
+    pen.close()
+}
+
+/// The whole stream, as a peer has it.
+fn events(peers: &Peers, peer: usize, folder: &Path) -> anyhow::Result<()> {
+    let mut lines = Vec::new();
+    let reader = FIRST + peer as u16;
+    for partition in 0..partitions(peers, EVENTS)? {
+        pages(peers, peer, EVENTS, partition, |event| {
+            let seen = reading::seen(event)?;
+            lines.push(Line::Kept(Seen { reader, ..seen }));
+            Ok(())
+        })?;
+    }
+    write(folder, &format!("last-p{peer}"), &lines)
 }
 
 /// Where each partition of the stream ends.
@@ -53,8 +70,9 @@ fn ends(peers: &Peers) -> anyhow::Result<BTreeMap<u32, i64>> {
 }
 
 /// Waits until each view has read to the ends.
-fn until_caught_up(peers: &Peers, ends: &BTreeMap<u32, i64>) -> anyhow::Result<()> {
+fn until_caught_up(peers: &Peers) -> anyhow::Result<()> {
     let began = Instant::now();
+    let ends = ends(peers)?;
     let behind = |view: &str| -> anyhow::Result<()> {
         let body = peers.get(1, &format!("/v1/views/{view}/positions?consistency=leader"))?;
         for position in body["positions"].as_array().into_iter().flatten() {
@@ -69,8 +87,8 @@ fn until_caught_up(peers: &Peers, ends: &BTreeMap<u32, i64>) -> anyhow::Result<(
         let views = folds::COUNTS.into_iter().chain([folds::WINDOWS]);
         match views.map(behind).find_map(Result::err) {
             None => return Ok(()),
-            Some(why) if began.elapsed() > CAUGHT_UP => {
-                return Err(why.context(format!("views are behind after {CAUGHT_UP:?}")));
+            Some(why) if began.elapsed() > CATCH_UP => {
+                return Err(why.context(format!("views are behind after {CATCH_UP:?}")));
             }
             Some(_) => std::thread::sleep(PAUSE),
         }
@@ -110,7 +128,7 @@ fn kafka(folder: &Path) -> anyhow::Result<()> {
         .context("run kcat")?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "kcat cannot read the stream: {said}");
-    let mut pen = Pen::new(folder, "last-kcat")?;
+    let mut lines = Vec::new();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         let mut words = line.splitn(3, ' ');
         let (partition, offset, value) = (words.next(), words.next(), words.next());
@@ -119,40 +137,39 @@ fn kafka(folder: &Path) -> anyhow::Result<()> {
         let partition = partition.unwrap_or_default().parse()?;
         let offset = offset.unwrap_or_default().parse()?;
         let seen = reading::of(&value, (partition, offset))?;
-        pen.write(&Line::Kept(Seen { reader: KCAT, ..seen }))?;
+        lines.push(Line::Kept(Seen { reader: KCAT, ..seen }));
     }
-    pen.close()
+    write(folder, "last-kcat", &lines)
 }
 
-/// The rows of all views: once by the shards' leaders, and of each peer's own copies when they have caught up.
+/// The rows of all views: once by the shards' leaders, and of each peer's own copies when they have caught up. If they
+/// stay different, the history shows it.
 fn rows(peers: &Peers, folder: &Path) -> anyhow::Result<()> {
-    let mut pen = Pen::new(folder, "last-rows")?;
+    let mut lines = Vec::new();
+    let began = Instant::now();
     for view in folds::COUNTS.into_iter().chain([folds::WINDOWS]) {
         let wanted = scan(peers, 1, view, "leader")?;
-        write_rows(&mut pen, FIRST, view, &wanted)?;
+        lines.extend(as_lines(FIRST, view, &wanted));
         for peer in 1..=peers.all.len() {
-            let began = Instant::now();
             let mut found = scan(peers, peer, view, "any")?;
-            // If they stay different, the history shows it.
-            while found != wanted && began.elapsed() < CAUGHT_UP {
+            while found != wanted && began.elapsed() < CATCH_UP {
                 std::thread::sleep(PAUSE);
                 found = scan(peers, peer, view, "any")?;
             }
-            write_rows(&mut pen, FIRST + peer as u16, view, &found)?;
+            lines.extend(as_lines(FIRST + peer as u16, view, &found));
         }
     }
-    pen.close()
+    write(folder, "last-rows", &lines)
 }
 
-fn write_rows(
-    pen: &mut Pen,
+fn as_lines<'a>(
     reader: u16,
-    view: &str,
-    rows: &BTreeMap<String, u64>,
-) -> anyhow::Result<()> {
-    rows.iter().try_for_each(|(key, value)| {
+    view: &'a str,
+    rows: &'a BTreeMap<String, u64>,
+) -> impl Iterator<Item = Line> + 'a {
+    rows.iter().map(move |(key, value)| {
         let (view, key) = (view.to_owned(), key.clone());
-        pen.write(&Line::Row(Row { reader, view, key, value: *value }))
+        Line::Row(Row { reader, view, key, value: *value })
     })
 }
 
@@ -186,7 +203,7 @@ fn scan(
 
 /// What the trail emitted.
 fn marks(peers: &Peers, folder: &Path) -> anyhow::Result<()> {
-    let mut pen = Pen::new(folder, "last-marks")?;
+    let mut lines = Vec::new();
     for partition in 0..partitions(peers, "marks")? {
         pages(peers, 1, "marks", partition, |event| {
             let value = reading::value(event)?;
@@ -196,33 +213,38 @@ fn marks(peers: &Peers, folder: &Path) -> anyhow::Result<()> {
             let offset = event["offset"].as_i64().context("an event has an offset")?;
             let cause = Id { client: number("c")? as u16, number: number("n")? as u32 };
             let (key, nth) = (number("k")? as u32, number("nth")?);
-            pen.write(&Line::Emitted(Emitted { partition, offset, key, nth, cause }))
+            lines.push(Line::Emitted(Emitted { partition, offset, key, nth, cause }));
+            Ok(())
         })?;
     }
-    pen.close()
+    write(folder, "last-marks", &lines)
 }
 
-/// Dead letters: those of the windows came late; others there must not be.
-fn letters(peers: &Peers, folder: &Path) -> anyhow::Result<()> {
-    let mut pen = Pen::new(folder, "last-letters")?;
+/// Dead letters: those of the windows came late; others there must not be, and are the answer.
+fn letters(peers: &Peers, folder: &Path) -> anyhow::Result<Vec<String>> {
+    let (mut late, mut given_up) = (Vec::new(), Vec::new());
     let body = peers.get(1, "/v1/streams")?;
     for stream in body["streams"].as_array().context("a list of streams")? {
         let name = stream["name"].as_str().context("a stream has a name")?;
         if !name.ends_with(".dead") {
             continue;
         }
+        let of_windows = name == format!("windowing.{}.dead", folds::WINDOWS);
         for partition in 0..partitions(peers, name)? {
             pages(peers, 1, name, partition, |event| {
-                if name != format!("windowing.{}.dead", folds::WINDOWS) {
-                    bail!("an event was given up: {name} has {event}");
+                if !of_windows {
+                    given_up.push(format!("{name} has {event}"));
+                    return Ok(());
                 }
                 let key = event["key"].as_str().context("a letter has a key")?.to_owned();
                 let time_ms = event["time_ms"].as_i64().context("a letter has a time")?;
-                pen.write(&Line::Late(Late { key, time_ms }))
+                late.push(Line::Late(Late { key, time_ms }));
+                Ok(())
             })?;
         }
     }
-    pen.close()
+    write(folder, "last-letters", &late)?;
+    Ok(given_up)
 }
 
 fn partitions(peers: &Peers, stream: &str) -> anyhow::Result<u32> {

@@ -17,7 +17,9 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum Failure {
-    /// The request was not sent: it had no effect.
+    /// Nobody listens there, and the machine said so at once. The request was not sent: it had no effect.
+    Refused,
+    /// The request was not sent for another reason.
     Unreached(String),
     /// It was sent, and no answer came: it may have had an effect, or have one yet.
     Unanswered(String),
@@ -95,11 +97,11 @@ impl Caller {
         }
     }
 
-    /// Asks the peers in turn until one is reached, each once at most.
+    /// Asks the peers in turn until one does not refuse the connection, each once at most.
     pub async fn call_any(&mut self, request: &Request) -> Result<Answer, Failure> {
         for _ in 1..self.doors.len() {
             match self.call(request).await {
-                Err(Failure::Unreached(_)) => self.turn(),
+                Err(Failure::Refused) => self.turn(),
                 found => return found,
             }
         }
@@ -110,7 +112,7 @@ impl Caller {
         let door = self.doors[self.at];
         let mut connection = match self.connection.take() {
             Some(open) if is_open(&open) => open,
-            _ => connect(door).await.map_err(Failure::Unreached)?,
+            _ => connect(door).await?,
         };
         let text = request.text(door);
         let asked = timeout(self.patience, ask(&mut connection, &text)).await;
@@ -132,14 +134,18 @@ fn is_open(connection: &BufReader<TcpStream>) -> bool {
     matches!(found, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
 }
 
-async fn connect(door: SocketAddr) -> Result<BufReader<TcpStream>, String> {
+async fn connect(door: SocketAddr) -> Result<BufReader<TcpStream>, Failure> {
+    let unreached = |error: std::io::Error| Failure::Unreached(error.to_string());
     match timeout(CONNECT, TcpStream::connect(door)).await {
         Ok(Ok(stream)) => {
-            stream.set_nodelay(true).map_err(|error| error.to_string())?;
+            stream.set_nodelay(true).map_err(unreached)?;
             Ok(BufReader::new(stream))
         }
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no connection in {CONNECT:?}")),
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            Err(Failure::Refused)
+        }
+        Ok(Err(error)) => Err(unreached(error)),
+        Err(_) => Err(Failure::Unreached(format!("no connection in {CONNECT:?}"))),
     }
 }
 

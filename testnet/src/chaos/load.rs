@@ -1,6 +1,6 @@
 //! The load of a run: clients of several kinds that never stop because something fails, and keep a history.
 //!
-//! Promises that every client ends with its history written, or that ending the load says which one did not.
+//! Promises that every client ends with its history written, or that it is said which one did not; the others go on.
 
 mod http_writers;
 mod kafka;
@@ -13,7 +13,7 @@ pub use kafka::PACKAGES;
 
 use super::http::Caller;
 use super::{dice::Dice, ground, peers};
-use anyhow::{Context, bail};
+use anyhow::Context;
 use kafka::Script;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,8 @@ use tokio::task::JoinHandle;
 
 /// The stream that clients write events to.
 pub const EVENTS: &str = "events";
+/// Its partitions, as the peers' binary declares them.
+pub const PARTITIONS: u32 = 8;
 /// Keys of events.
 pub const KEYS: u64 = 400;
 /// How long a client waits for an answer. A peer holds a request for 2 s while a shard has no leader.
@@ -125,31 +127,37 @@ impl Load {
         self.tasks.push((name.to_owned(), self.runtime.spawn(work)));
     }
 
-    /// Whether somebody has given up already: that is worth knowing before the end.
-    pub fn check(&mut self) -> anyhow::Result<()> {
-        for script in &mut self.scripts {
-            script.check()?;
+    /// Why clients have given up since this was asked last; the others go on.
+    pub fn gave_up(&mut self) -> Vec<anyhow::Error> {
+        let mut why = Vec::new();
+        self.scripts.retain_mut(|script| script.check().map_err(|error| why.push(error)).is_ok());
+        while let Some(at) = self.tasks.iter().position(|(_, task)| task.is_finished()) {
+            let (name, task) = self.tasks.swap_remove(at);
+            why.push(match ended(&self.runtime, task) {
+                Ok(()) => anyhow::anyhow!("{name} stopped although nobody asked it to"),
+                Err(error) => error.context(name),
+            });
         }
-        let ended = self.tasks.iter().position(|(_, task)| task.is_finished());
-        let Some(at) = ended else { return Ok(()) };
-        let (name, task) = self.tasks.swap_remove(at);
-        match self.runtime.block_on(task) {
-            Ok(Ok(())) => bail!("{name} stopped although nobody asked it to"),
-            Ok(Err(error)) => Err(error.context(name)),
-            Err(error) => bail!("{name}: {error}"),
-        }
+        why
     }
 
-    /// Asks all clients to end, and waits until they have.
-    pub fn end(self) -> anyhow::Result<()> {
+    /// Asks all clients to end, and waits for each of them; the answer is why some did not end well.
+    pub fn end(mut self) -> Vec<anyhow::Error> {
+        let mut why = self.gave_up();
         self.stop.send_replace(true);
         let told: Vec<_> = self.scripts.into_iter().map(Script::tell).collect();
         for (name, task) in self.tasks {
-            match self.runtime.block_on(task) {
-                Ok(ended) => ended.context(name)?,
-                Err(error) => bail!("{name}: {error}"),
-            }
+            why.extend(ended(&self.runtime, task).map_err(|error| error.context(name)).err());
         }
-        told.into_iter().try_for_each(kafka::Told::wait)
+        why.extend(told.into_iter().filter_map(|script| script.wait().err()));
+        why
     }
+}
+
+/// Waits for a client's end.
+fn ended(
+    runtime: &tokio::runtime::Runtime,
+    task: JoinHandle<anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    runtime.block_on(task).context("it broke")?
 }

@@ -7,15 +7,16 @@ use super::disk;
 use super::fault::{Kind, Strike};
 use super::ground::Ground;
 use super::heal;
+use super::hold::{Begun, Hold};
 use super::limits::{self, Cage};
 use super::peers::Peers;
+use super::tracer::Tracer;
 use super::wire::Link;
 use super::{clock, load};
+use crate::still::Still;
 use anyhow::Context;
-use rustix::process::Rlimit;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Between two looks at what is due.
@@ -26,23 +27,6 @@ const WHOLE: Duration = Duration::from_secs(30);
 const SLOW: Duration = Duration::from_secs(1);
 /// How far a clock jumps.
 const JUMP_SECONDS: i64 = 600;
-
-/// What a fault needs to be taken back.
-enum Hold {
-    Nothing,
-    /// The peers that it ended, and must start again.
-    Down(Vec<usize>),
-    /// As `Down`, and their disks are dead.
-    Unpowered(Vec<usize>),
-    Paused(usize),
-    Wire,
-    Full(usize),
-    Frozen(usize),
-    Traced(Child),
-    Clock(PathBuf),
-    Descriptors(usize, rustix::process::Pid, Rlimit),
-    Caged(Cage),
-}
 
 /// A fault that lasts.
 struct Active {
@@ -125,14 +109,16 @@ impl<'a> Nemesis<'a> {
         let whom: Vec<String> = victims.iter().map(|victim| format!("p{victim}")).collect();
         let began = Instant::now();
         let aim = if strike.aimed { ", who led the busiest partition" } else { "" };
-        let (hold, more) = self.begin(&mut strike, &victims)?;
+        let Begun { hold, more, had_effect } = self.begin(&mut strike, &victims)?;
         let lasts = strike.lasts.as_secs_f64();
         let late = match began.elapsed() {
             took if took > SLOW => format!(", which took {:.1} s to do", took.as_secs_f64()),
             _ => String::new(),
         };
         self.tell(format!("{} {}{aim}, for {lasts:.1} s{more}{late}", kind.name(), whom.join(" ")));
-        *self.tally.entry(kind.name()).or_default() += 1;
+        if had_effect {
+            *self.tally.entry(kind.name()).or_default() += 1;
+        }
         let until = Instant::now() + strike.lasts;
         self.active.push(Active { kind, victims, until, hold });
         Ok(())
@@ -171,7 +157,7 @@ impl<'a> Nemesis<'a> {
         usize::try_from(busiest["leader"].as_u64()?).ok()
     }
 
-    fn begin(&mut self, strike: &mut Strike, victims: &[usize]) -> anyhow::Result<(Hold, String)> {
+    fn begin(&mut self, strike: &mut Strike, victims: &[usize]) -> anyhow::Result<Begun> {
         let first = victims[0];
         let hold = match strike.kind {
             Kind::Kill | Kind::KillAll => {
@@ -179,12 +165,13 @@ impl<'a> Nemesis<'a> {
                 Hold::Down(victims.to_vec())
             }
             Kind::Power | Kind::PowerAll => {
-                self.cut(victims)?;
+                let still = self.cut(victims)?;
                 self.kill(victims)?;
+                still.ended();
                 Hold::Unpowered(victims.to_vec())
             }
             Kind::DiskDead => {
-                self.cut(victims)?;
+                drop(self.cut(victims)?);
                 Hold::Unpowered(victims.to_vec())
             }
             Kind::Pause => {
@@ -193,7 +180,7 @@ impl<'a> Nemesis<'a> {
             }
             Kind::Stutter => return self.stutter(first, strike),
             Kind::Split | Kind::OneWay | Kind::Deaf | Kind::Lossy => {
-                return Ok((Hold::Wire, self.spoil(strike, first)));
+                return Ok(Begun::of(Hold::Wire).told(self.spoil(strike, first)));
             }
             Kind::DiskFull => {
                 self.peers.all[first - 1].disk.fill()?;
@@ -203,8 +190,8 @@ impl<'a> Nemesis<'a> {
                 self.peers.all[first - 1].disk.freeze()?;
                 Hold::Frozen(first)
             }
-            Kind::SlowSync => self.trace(first, "delay_enter=150000")?,
-            Kind::SyncError => self.trace(first, "error=EIO:when=1..2")?,
+            Kind::SlowSync => return self.trace(first, "delay_enter=150000"),
+            Kind::SyncError => return self.trace(first, "error=EIO:when=1..2"),
             Kind::Rot => return self.rot(first, strike),
             Kind::Clock => return self.jump(first, strike),
             Kind::Descriptors => {
@@ -216,19 +203,23 @@ impl<'a> Nemesis<'a> {
                 Hold::Caged(Cage::around(pid)?)
             }
         };
-        Ok((hold, String::new()))
+        Ok(Begun::of(hold))
     }
 
     fn kill(&mut self, victims: &[usize]) -> anyhow::Result<()> {
         victims.iter().try_for_each(|victim| self.peers.all[victim - 1].kill())
     }
 
-    fn cut(&self, victims: &[usize]) -> anyhow::Result<()> {
-        let disks: Vec<_> = victims.iter().map(|victim| &self.peers.all[victim - 1].disk).collect();
-        disk::cut(&disks)
+    /// Cuts the power of disks whose peers stand still, so that no false word of a sync is heard.
+    fn cut(&self, victims: &[usize]) -> anyhow::Result<Still> {
+        let peers: Vec<_> = victims.iter().map(|victim| &self.peers.all[victim - 1]).collect();
+        let still = Still::hold(peers.iter().filter_map(|peer| peer.pid()))?;
+        let disks: Vec<_> = peers.iter().map(|peer| &peer.disk).collect();
+        disk::cut(&disks)?;
+        Ok(still)
     }
 
-    fn stutter(&mut self, victim: usize, strike: &mut Strike) -> anyhow::Result<(Hold, String)> {
+    fn stutter(&mut self, victim: usize, strike: &mut Strike) -> anyhow::Result<Begun> {
         let end = Instant::now() + strike.lasts;
         let peer = &mut self.peers.all[victim - 1];
         let mut pauses = 0;
@@ -240,7 +231,7 @@ impl<'a> Nemesis<'a> {
             pauses += 1;
         }
         strike.lasts = Duration::ZERO;
-        Ok((Hold::Nothing, format!(" ({pauses} pauses)")))
+        Ok(Begun::of(Hold::Nothing).told(format!(" ({pauses} pauses)")))
     }
 
     /// Spoils the wire, and says how.
@@ -288,33 +279,30 @@ impl<'a> Nemesis<'a> {
     }
 
     /// Does something to each sync of a peer.
-    fn trace(&self, victim: usize, injection: &str) -> anyhow::Result<Hold> {
+    fn trace(&self, victim: usize, injection: &str) -> anyhow::Result<Begun> {
         let pid = self.peers.all[victim - 1].pid().context("it runs")?;
-        let child = Command::new("strace")
-            .args(["-f", "-q", "-o", "/dev/null", "-e", "trace=fsync,fdatasync", "-e"])
-            .arg(format!("inject=fsync,fdatasync:{injection}"))
-            .args(["-p", &pid.as_raw_nonzero().to_string()])
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("run strace")?;
-        Ok(Hold::Traced(child))
+        Ok(match Tracer::take(pid, injection)? {
+            Some(tracer) => Begun::of(Hold::Traced(tracer)),
+            None => Begun::in_vain(Hold::Nothing, " (it ended before)"),
+        })
     }
 
-    fn rot(&mut self, victim: usize, strike: &mut Strike) -> anyhow::Result<(Hold, String)> {
+    fn rot(&mut self, victim: usize, strike: &mut Strike) -> anyhow::Result<Begun> {
         let parts = ["journal", "segments", "tables"];
         let part = parts[strike.dice.below(parts.len() as u64) as usize];
         self.kill(&[victim])?;
-        let what = self.peers.all[victim - 1].disk.rot(part, &mut strike.dice)?;
-        let what = what.unwrap_or_else(|| format!("nothing, there is no {part}"));
-        Ok((Hold::Down(vec![victim]), format!(" ({what})")))
+        let hold = Hold::Down(vec![victim]);
+        Ok(match self.peers.all[victim - 1].disk.rot(part, &mut strike.dice)? {
+            Some(what) => Begun::of(hold).told(format!(" ({what})")),
+            None => Begun::in_vain(hold, &format!(" (nothing, there is no {part})")),
+        })
     }
 
-    fn jump(&mut self, victim: usize, strike: &mut Strike) -> anyhow::Result<(Hold, String)> {
+    fn jump(&mut self, victim: usize, strike: &mut Strike) -> anyhow::Result<Begun> {
         let seconds = if strike.dice.percent(50.0) { JUMP_SECONDS } else { -JUMP_SECONDS };
         let file = self.clocks.get(victim - 1).context("the peers have clocks of their own")?;
         clock::set(file, seconds)?;
-        Ok((Hold::Clock(file.clone()), format!(" ({seconds:+} s)")))
+        Ok(Begun::of(Hold::Clock(file.clone())).told(format!(" ({seconds:+} s)")))
     }
 
     /// Takes back what is chosen.
@@ -355,14 +343,7 @@ impl<'a> Nemesis<'a> {
             }
             Hold::Full(victim) => self.peers.all[victim - 1].disk.relieve(),
             Hold::Frozen(victim) => self.peers.all[victim - 1].disk.thaw(),
-            Hold::Traced(mut child) => {
-                // It lets its tracee go when it is asked to end; one whose tracee has ended is gone already.
-                if let Some(pid) = rustix::process::Pid::from_raw(i32::try_from(child.id())?) {
-                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-                }
-                child.wait().context("wait for strace")?;
-                Ok(())
-            }
+            Hold::Traced(tracer) => tracer.let_go(),
             Hold::Clock(file) => clock::set(&file, 0),
             Hold::Descriptors(victim, pid, before) => {
                 // If it ended over it, its next process has never had the limit.

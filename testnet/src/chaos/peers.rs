@@ -36,6 +36,8 @@ pub struct Peer {
     /// How often it ended although nobody had ended it, with its last words.
     pub ends: Vec<String>,
     clock: Option<PathBuf>,
+    /// Of the stream of events, as its binary declares it.
+    partitions: u32,
 }
 
 /// All peers of a run.
@@ -51,7 +53,7 @@ impl Peers {
         folder: &Path,
         ground: &Ground,
         binary: PathBuf,
-        shards: u16,
+        (shards, partitions): (u16, u32),
     ) -> anyhow::Result<Self> {
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -77,9 +79,10 @@ impl Peers {
                 down_since: None,
                 ends: Vec::new(),
                 clock: None,
+                partitions,
             };
             let shards = format!("--shards={shards}");
-            let first = ["--new", shards.as_str()];
+            let first = ["--new", "--join=", shards.as_str()];
             peer.spawn(&peers.binary, if number == 1 { &first } else { &[] })?;
             peers.all.push(peer);
             peers.until_a_member(number)?;
@@ -154,6 +157,7 @@ impl Peer {
         }
         command.arg(binary).arg("start").arg("--config").arg(self.folder.join("shoal.toml"));
         command.args(arguments).current_dir(&self.folder);
+        command.env(crate::binaries::PARTITIONS, self.partitions.to_string());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.child = Some(command.spawn().context("start a peer")?);
         (self.wanted, self.down_since, self.paused) = (true, None, false);
@@ -162,7 +166,7 @@ impl Peer {
 
     /// The process, if it runs.
     pub fn pid(&self) -> Option<Pid> {
-        self.child.as_ref().and_then(|child| Pid::from_raw(i32::try_from(child.id()).ok()?))
+        self.child.as_ref().map(Pid::from_child)
     }
 
     pub fn runs(&self) -> bool {

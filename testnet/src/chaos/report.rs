@@ -28,11 +28,44 @@ pub struct Figures {
     pub ended_by_itself: u32,
 }
 
+/// Every client has its answer before it gives up, and all can be read at the end.
+pub const SERVED: &str = "clients are served";
+/// Views have read all that was acknowledged, soon after the last event.
+pub const CAUGHT_UP: &str = "views catch up";
+/// No stage gives an event up, but for one that is late for its window.
+pub const GIVEN_UP: &str = "nothing is given up";
+
+/// Promises that were broken, each with its witness, in the order in which that was noticed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Broken(pub Vec<(&'static str, Witness)>);
+
 /// What a run proved, or what broke.
 pub struct Report {
     pub figures: Figures,
     pub proven: Vec<(&'static str, u64)>,
-    pub broken: Vec<(String, Witness)>,
+    pub broken: Broken,
+}
+
+impl Broken {
+    pub fn note(&mut self, promise: &'static str, witness: Witness) {
+        self.0.push((promise, witness));
+    }
+
+    /// What was done in vain broke this promise.
+    pub fn unless_done<T>(&mut self, promise: &'static str, done: anyhow::Result<T>) -> Option<T> {
+        done.map_err(|why| self.note(promise, Witness::new(format!("{why:#}")))).ok()
+    }
+
+    /// The promises by name, each once.
+    pub fn names(&self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        for (name, _) in &self.0 {
+            if !names.contains(name) {
+                names.push(*name);
+            }
+        }
+        names
+    }
 }
 
 impl Figures {
@@ -72,20 +105,25 @@ fn silence(history: &History) -> Duration {
 }
 
 impl Report {
-    /// Runs every checker.
-    pub fn of(figures: Figures, history: &History) -> Self {
-        let mut report = Self { figures, proven: Vec::new(), broken: Vec::new() };
+    /// Runs every checker, whatever was broken before.
+    pub fn of(figures: Figures, broken: Broken, history: &History) -> Self {
+        let mut report = Self { figures, proven: Vec::new(), broken };
         for checker in &ALL {
             match (checker.check)(history) {
                 Ok(looked) => report.proven.push((checker.name, looked)),
-                Err(witness) => report.broken.push((checker.name.to_owned(), witness)),
+                Err(witness) => report.broken.note(checker.name, witness),
             }
         }
         report
     }
 
     pub fn passed(&self) -> bool {
-        self.broken.is_empty()
+        self.broken.0.is_empty()
+    }
+
+    /// `passed`, or what broke.
+    pub fn verdict(&self) -> String {
+        if self.passed() { "passed".to_owned() } else { self.broken.names().join("; ") }
     }
 }
 
@@ -114,7 +152,7 @@ impl fmt::Display for Report {
         for (name, looked) in &self.proven {
             writeln!(f, "  holds       {name} ({looked} looked at)")?;
         }
-        for (name, witness) in &self.broken {
+        for (name, witness) in &self.broken.0 {
             writeln!(f, "  BROKEN      {name}: {witness}")?;
         }
         let seed = figures.seed;
@@ -122,5 +160,29 @@ impl fmt::Display for Report {
             true => write!(f, "verdict       seed {seed} passed"),
             false => write!(f, "verdict       seed {seed} FAILED"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_gave_up_is_a_verdict_with_figures_and_with_what_the_checkers_say() {
+        let mut broken = Broken::default();
+        let gave_up =
+            || anyhow::Result::<()>::Err(anyhow::anyhow!("no answer").context("own client"));
+        assert_eq!(broken.unless_done(SERVED, gave_up()), None);
+        assert_eq!(broken.unless_done(SERVED, gave_up()), None);
+        assert_eq!(broken.unless_done(CAUGHT_UP, Ok(1)), Some(1));
+        let figures = Figures { seed: 7, acknowledged: 3, ..Figures::default() };
+        let report = Report::of(figures, broken, &History::default());
+        assert!(!report.passed());
+        assert!(report.verdict().starts_with("clients are served; no acknowledged event is lost"));
+        assert!(!report.proven.is_empty(), "checkers ran nevertheless");
+        let shown = report.to_string();
+        assert!(shown.contains("BROKEN      clients are served: own client: no answer"), "{shown}");
+        assert!(shown.contains("3 events acknowledged"), "{shown}");
+        assert!(shown.ends_with("verdict       seed 7 FAILED"), "{shown}");
     }
 }

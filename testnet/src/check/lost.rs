@@ -1,4 +1,5 @@
 //! No acknowledged event is lost: whoever reads everything at the end finds each of them, and at the acknowledged place.
+//! Nor is one that somebody has read, acknowledged or not: what readers are shown is committed.
 
 use super::{Found, Witness};
 use crate::history::{History, Id};
@@ -28,6 +29,14 @@ pub fn check(history: &History) -> Found {
                 return Err(Witness::new(why).line(append).line(&found));
             }
         }
+        for seen in &history.seen {
+            looked += 1;
+            if !places.contains_key(&seen.id) {
+                let why =
+                    format!("an event that somebody has read is not there for reader {reader}");
+                return Err(Witness::new(why).line(seen));
+            }
+        }
     }
     Ok(looked)
 }
@@ -40,6 +49,7 @@ fn append_id(append: &crate::history::Append) -> Id {
 mod tests {
     use super::*;
     use crate::check::story::Story;
+    use crate::history::{Outcome, Seen};
 
     #[test]
     fn an_acknowledged_event_that_is_not_read_is_a_witness() {
@@ -70,6 +80,22 @@ mod tests {
         story.acked(1, 7, 0, 0).kept_at_the_end();
         story.history.kept[0].offset = 5;
         assert!(check(story.history()).is_err());
+    }
+
+    #[test]
+    fn an_event_of_unknown_outcome_that_was_read_must_stay_for_each_last_reader() {
+        let mut story = Story::new();
+        story.acked(1, 7, 0, 0).append(2, 7, Outcome::Unknown, None).kept_at_the_end();
+        assert_eq!(check(story.history()), Ok(1), "nobody saw the other: it may be lost");
+        let seen = story.seen(51, 2, 0, 1);
+        story.history.seen.push(seen);
+        let witness = check(story.history()).expect_err("it has vanished");
+        assert!(witness.lines[0].contains("reader: 51"), "{witness}");
+        story.history.kept.push(Seen { reader: 101, ..seen });
+        assert_eq!(check(story.history()), Ok(2));
+        let other = Seen { reader: 102, ..story.history.kept[0] };
+        story.history.kept.push(other);
+        assert!(check(story.history()).is_err(), "one copy lacks it");
     }
 
     #[test]

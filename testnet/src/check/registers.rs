@@ -41,20 +41,25 @@ impl Model for Register {
 }
 
 pub fn check(history: &History) -> Found {
+    within(history, SEARCH)
+}
+
+/// As `check`, with so much time for each register.
+fn within(history: &History, limit: Duration) -> Found {
     let mut registers: BTreeMap<&str, Vec<&Step>> = BTreeMap::new();
     for step in &history.steps {
         registers.entry(&step.register).or_default().push(step);
     }
     for (register, steps) in &mut registers {
         steps.sort_by_key(|step| step.called);
-        match search(steps) {
+        match search(steps, limit) {
             CheckResult::Ok => {}
             CheckResult::Illegal => {
                 return Err(witness(steps));
             }
             CheckResult::Unknown => {
                 let why = format!(
-                    "register {register} could not be decided in {SEARCH:?}: {} steps",
+                    "register {register} could not be decided in {limit:?}: {} steps",
                     steps.len()
                 );
                 return Err(Witness::new(why));
@@ -65,7 +70,7 @@ pub fn check(history: &History) -> Found {
 }
 
 /// An open end is an end after everything else. A read whose end is open says nothing.
-fn search(steps: &[&Step]) -> CheckResult {
+fn search(steps: &[&Step], limit: Duration) -> CheckResult {
     let time = |ns: u64| i64::try_from(ns).unwrap_or(i64::MAX);
     let told = steps.iter().filter(|s| s.returned.is_some() || !matches!(s.ask, Ask::Read { .. }));
     let operations: Vec<Operation<Register>> = told
@@ -77,7 +82,7 @@ fn search(steps: &[&Step]) -> CheckResult {
             metadata: None,
         })
         .collect();
-    porcupine_rs::check_operations_timeout(&operations, SEARCH)
+    porcupine_rs::check_operations_timeout(&operations, limit)
 }
 
 /// The shortest beginning of the history that is impossible already: its last step is where it went wrong.
@@ -89,7 +94,7 @@ fn witness(steps: &[&Step]) -> Witness {
         }
         let middle = possible + (impossible - possible) / 2;
         let beginning = until(steps, middle);
-        match search(&beginning.iter().collect::<Vec<_>>()) {
+        match search(&beginning.iter().collect::<Vec<_>>(), SEARCH) {
             CheckResult::Illegal => impossible = middle,
             _ => possible = middle,
         }
@@ -181,5 +186,17 @@ mod tests {
     fn a_told_outcome_that_contradicts_itself_is_a_witness() {
         let lie = Ask::Swap { expect: 3, new: 5, found: Some(0), swapped: true };
         assert!(check(&of(vec![step(1, 10, 20, lie)])).is_err());
+    }
+    #[test]
+    fn a_history_that_cannot_be_decided_in_time_has_failed() {
+        // Any of them may have been the first, or never happen: there is no end to what could have been.
+        let open = |new: u64| {
+            let ask = Ask::Swap { expect: 0, new, found: None, swapped: false };
+            Step { returned: None, ..step(new as u16, new, 0, ask) }
+        };
+        let mut steps: Vec<Step> = (1..=60).map(open).collect();
+        steps.push(step(99, 100, 110, Ask::Read { found: 999 }));
+        let witness = within(&of(steps), Duration::from_millis(20)).expect_err("undecided");
+        assert!(witness.why.contains("r1 could not be decided in 20ms: 61 steps"), "{witness}");
     }
 }

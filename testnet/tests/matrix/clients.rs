@@ -27,7 +27,7 @@ pub const CLIENTS: &[Client] = &[
             "kafka_python.py",
             &["kafka-python==3.0.12", "lz4", "zstandard", "python-snappy"],
         ),
-        lacks: &[],
+        lacks: &["dealt"],
     },
     Client {
         name: "kafka-python 2.0.2",
@@ -35,7 +35,7 @@ pub const CLIENTS: &[Client] = &[
             "kafka_python.py",
             &["kafka-python==2.0.2", "lz4", "zstandard", "python-snappy"],
         ),
-        lacks: &["idempotent", "transactions"],
+        lacks: &["dealt", "idempotent", "transactions"],
     },
     Client {
         name: "confluent-kafka 2.16",
@@ -48,17 +48,23 @@ pub const CLIENTS: &[Client] = &[
             "aio.py",
             &["aiokafka==0.14.0", "lz4", "zstandard", "python-snappy", "cramjam"],
         ),
-        lacks: &[],
+        lacks: &["dealt"],
     },
     Client {
         name: "kafkajs 2.2.4",
         source: Source::Node("kafkajs.mjs", &["kafkajs@2.2.4"]),
-        lacks: &[],
+        lacks: &["dealt"],
+    },
+    Client {
+        name: "platformatic 1.35.0",
+        source: Source::Node("platformatic.mjs", &["@platformatic/kafka@1.35.0"]),
+        // It says of each transactional producer that it was producer 0 before: a second one is refused.
+        lacks: &["dealt", "transactions"],
     },
     Client {
         name: "kcat",
         source: Source::Program("kcat", "kcat.py"),
-        lacks: &["admin", "transactions"],
+        lacks: &["dealt", "admin", "transactions"],
     },
     Client {
         name: "Java 3.9.1",

@@ -4,6 +4,7 @@ use crate::clients::{Client, Source};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use testnet::install::{done, once};
 
 /// Of all jars there, those that Kafka's client needs.
 const JARS: [&str; 5] =
@@ -80,32 +81,4 @@ fn jars(package: &str, inside: &str) -> Result<String, String> {
     })?;
     let jars = JARS.map(|jar| folder.join(inside).join(jar).to_string_lossy().into_owned());
     Ok(jars.join(":"))
-}
-
-/// Does the work unless it was done for the same packages.
-fn once(
-    folder: &Path,
-    packages: &[&str],
-    work: impl FnOnce() -> Result<(), String>,
-) -> Result<(), String> {
-    let stamp = folder.join("installed");
-    let wanted = packages.join(" ");
-    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
-        return Ok(());
-    }
-    work()?;
-    fs::write(&stamp, wanted).map_err(|error| error.to_string())
-}
-
-fn done(command: &mut Command) -> Result<(), String> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    match command.output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => {
-            let text = String::from_utf8_lossy(&output.stderr);
-            let last = text.trim().lines().last().unwrap_or("it says nothing").to_owned();
-            Err(format!("{name}: {last}"))
-        }
-        Err(error) => Err(format!("{name}: {error}")),
-    }
 }

@@ -16,10 +16,10 @@ use std::time::Instant;
 use testnet::scene::{Scene, Setting};
 
 /// What every client is put through.
-const CELLS: [&str; 8] =
-    ["plain", "codecs", "sizes", "group", "seek", "admin", "idempotent", "transactions"];
+const CELLS: [&str; 9] =
+    ["plain", "codecs", "sizes", "group", "dealt", "seek", "admin", "idempotent", "transactions"];
 /// A client may take as long for all of them.
-const CLIENT_SECONDS: &str = "150";
+const CLIENT_SECONDS: &str = "180";
 /// Clients at work at one time.
 const HANDS: usize = 2;
 

@@ -1,7 +1,7 @@
 //! A load, and the check that all of it is counted: what most stories end with.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use testnet::clients::{self, History, Load};
 use testnet::scene::Scene;
 
@@ -29,15 +29,37 @@ pub fn check_gaps(history: &History) {
 /// Every acknowledged event has one offset, and every event is counted once, at every peer.
 pub fn check_counts(scene: &Scene, history: &History) {
     history.check_offsets().expect("offsets are a function");
-    let expected = history.expected_counts(KEYS);
     for (consistency, limit) in [("leader", 30), ("any", 10)] {
         for peer in 1..=scene.net.peers().len() {
-            scene.eventually("exact counts", Duration::from_secs(limit), || {
-                let counts = scene.counts(peer, "bench_counts", consistency);
-                same(&expected, &counts.map_err(|e| e.to_string())?)
-            });
+            check_view(scene, history, (peer, consistency), Duration::from_secs(limit));
         }
     }
+}
+
+/// The same, with one moment by which all peers must agree.
+pub fn check_counts_by(scene: &Scene, history: &History, moment: Instant) {
+    history.check_offsets().expect("offsets are a function");
+    for consistency in ["leader", "any"] {
+        for peer in 1..=scene.net.peers().len() {
+            let left = moment.saturating_duration_since(Instant::now());
+            check_view(scene, history, (peer, consistency), left);
+        }
+    }
+}
+
+fn check_view(scene: &Scene, history: &History, asked: (usize, &str), limit: Duration) {
+    let expected = history.expected_counts(KEYS);
+    scene.eventually("exact counts", limit, || {
+        let counts = scene.counts(asked.0, "bench_counts", asked.1);
+        same(&expected, &counts.map_err(|e| e.to_string())?)
+    });
+}
+
+/// The log holds what was acknowledged, all of it where it was said to be, and nothing else.
+pub fn check_log(scene: &Scene, history: &History) {
+    let began = Instant::now();
+    history.check_log(scene, "bench").expect("what was acknowledged is in the log");
+    println!("{} events read back in {:?}", history.acked_events, began.elapsed());
 }
 
 pub fn same(expected: &BTreeMap<String, u64>, found: &BTreeMap<String, u64>) -> Result<(), String> {

@@ -1,7 +1,7 @@
 //! How a mesh begins, and how its founder begins again.
 
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use testnet::ask::Asker;
 use testnet::hand::{Hand, Line};
 use testnet::scene::{eventually, turn};
@@ -15,10 +15,32 @@ fn a_start_on_an_empty_folder_refuses_and_names_both_ways() {
     let ended = Line::start(&["--join", "127.0.0.1:1"]).run();
     ended.fails(2, "SH0001", &["needs the mesh's token", "--token T"]);
     let ended = Line::start(&["--new", "--join", "127.0.0.1:1"]).run();
-    ended.fails(2, "SH0001", &["--join"]);
+    ended.fails(2, "SH0001", &["needs the mesh's token", "--token T"]);
 }
 
-fn append(asker: &Asker, http: &str, numbers: std::ops::Range<u64>) {
+#[test]
+fn a_founder_alone_says_who_can_join_it_and_what_it_lacks() {
+    let _turn = turn();
+    let mut founder = Line::start(&["--new"]).begin();
+    founder.says("ready: ");
+    let said = founder.said();
+    let told = [
+        "others on this machine join with: shoal start --join 127.0.0.1:",
+        "on loopback only",
+        "--bind 0.0.0.0",
+        "--advertise HOST",
+    ];
+    for words in told {
+        assert!(said.contains(words), "{words:?} is not in\n{said}");
+    }
+    let health = Line::shoal(&["health", "--peer", &founder.address("http")]).run();
+    for words in ["64 of 64 led, 64 under-replicated", "64 shards have fewer than 3 live voters"] {
+        assert!(health.said.contains(words), "{words:?} is not in\n{}", health.said);
+    }
+    assert_eq!(health.code, Some(0), "it serves all the same: {}", health.said);
+}
+
+pub(super) fn append(asker: &Asker, http: &str, numbers: std::ops::Range<u64>) {
     for number in numbers {
         let event = json!({"events": [{"key": format!("{number}"), "value": number}]});
         let (status, said) =
@@ -28,7 +50,7 @@ fn append(asker: &Asker, http: &str, numbers: std::ops::Range<u64>) {
 }
 
 /// Every number that is in the stream, as one peer reads it, sorted.
-fn numbers(asker: &Asker, http: &str, partitions: u32) -> Vec<u64> {
+pub(super) fn numbers(asker: &Asker, http: &str, partitions: u32) -> Vec<u64> {
     let mut found = Vec::new();
     for partition in 0..partitions {
         let path = format!("/v1/streams/kept/events?partition={partition}&offset=0&max=10000");
@@ -94,4 +116,45 @@ fn a_founder_whose_disk_is_lost_comes_back_through_another_peer() {
     append(&asker, &back.address("http"), EVENTS..EVENTS + 50);
     let all: Vec<u64> = (0..EVENTS + 50).collect();
     assert_eq!(numbers(&asker, &back.address("http"), 64), all);
+}
+
+#[test]
+fn a_founder_killed_at_any_moment_goes_on_where_it_was() {
+    let _turn = turn();
+    let asker = Asker::new(Duration::from_secs(10));
+    let begin = |folder: &std::path::Path| {
+        let has_head = folder.join("shoal-data/head").exists();
+        Line::start(if has_head { &[] } else { &["--new"] }).begin_in(folder)
+    };
+    let check = |folder: &std::path::Path, when: &str| {
+        let mut back = begin(folder);
+        back.says("ready: ");
+        let http = back.address("http");
+        let new = json!({"name": "kept", "partitions": 4});
+        assert_eq!(asker.post(&http, "/v1/streams", &new).expect("an answer").0, 201, "{when}");
+        append(&asker, &http, 0..8);
+        assert_eq!(numbers(&asker, &http, 4), (0..8).collect::<Vec<u64>>(), "{when}");
+        back.kill();
+    };
+    // Its head was written, and nothing else: what a kill in that very moment leaves.
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let mut first = begin(folder.path());
+    first.says("ready: ");
+    first.kill();
+    let data = folder.path().join("shoal-data");
+    for gone in ["journal", "segments", "tables"] {
+        std::fs::remove_dir_all(data.join(gone)).expect("it is there");
+    }
+    std::fs::remove_file(data.join("catalogue")).expect("it is there");
+    check(folder.path(), "with a head alone");
+
+    let start = Instant::now();
+    for after in (0..240).step_by(20) {
+        let folder = tempfile::TempDir::new().expect("a temporary folder");
+        let mut killed = begin(folder.path());
+        std::thread::sleep(Duration::from_millis(after));
+        killed.kill();
+        check(folder.path(), &format!("killed after {after} ms"));
+    }
+    println!("{:?}", start.elapsed());
 }

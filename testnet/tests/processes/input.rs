@@ -20,6 +20,8 @@ fn bad_input_over_http_gets_a_clear_error_and_breaks_nothing() {
     let large = json!({"events": [{"value": "x".repeat(2 << 20)}]});
     let (status, body) = scene.post(1, "/v1/streams/small/events", &large).expect("an answer");
     assert_eq!((status, body["code"].as_str()), (413, Some("SH0401")), "{body}");
+    let (because, fix) = (body["because"].to_string(), body["try"].to_string());
+    assert!(because.contains("1048588 bytes") && fix.contains("batch-bytes-max"), "{body}");
     let (status, body) = scene.get(1, "/v1/views/none/rows/a").expect("an answer");
     assert_eq!((status, body["code"].as_str()), (404, Some("SH0303")), "{body}");
     for path in ["/v1/streams/..%2f..%2fetc", "/v1/streams/a%00b", "/../../etc/passwd"] {

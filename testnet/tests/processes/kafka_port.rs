@@ -5,7 +5,7 @@ use serde_json::json;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use testnet::raw::{Raw, Reaction, framed};
+use testnet::raw::{Raw, Reaction, framed, request};
 use testnet::scene::{Scene, Setting};
 use testnet::weight;
 
@@ -20,7 +20,7 @@ const CLIENT_HELLO: &[u8] = &[
 
 /// What is sent, what the peer must say of it, and whether more bytes follow the first.
 fn nonsense() -> Vec<(&'static str, Vec<u8>)> {
-    let request = |api: i16, version: i16, rest: &[u8]| {
+    let asked = |api: i16, version: i16, rest: &[u8]| {
         let mut bytes = Vec::new();
         bytes.extend(api.to_be_bytes());
         bytes.extend(version.to_be_bytes());
@@ -35,9 +35,9 @@ fn nonsense() -> Vec<(&'static str, Vec<u8>)> {
         ("frame length 2147483647 exceeds", [&i32::MAX.to_be_bytes()[..], &[7; 64]].concat()),
         ("frame length -1 is negative", [&(-1i32).to_be_bytes()[..], &[7; 64]].concat()),
         ("frame length 3 is shorter", [&3i32.to_be_bytes()[..], &[7; 64]].concat()),
-        ("API 30000", request(30_000, 0, &[])),
+        ("API 30000", asked(30_000, 0, &[])),
         // Metadata that claims 2^31-1 topics.
-        ("is malformed", request(3, 1, &[0xff, 0xff, 0x7f, 0xff, 0xff, 0xff])),
+        ("is malformed", asked(3, 1, &[0xff, 0xff, 0x7f, 0xff, 0xff, 0xff])),
     ]
 }
 
@@ -175,10 +175,48 @@ fn with(at: usize, bytes: &[u8]) -> Vec<u8> {
     batch
 }
 
+/// A batch of an idempotent producer of this id.
+fn by(producer: i64) -> Vec<u8> {
+    let mut builder = BatchBuilder::new().producer(producer, 0, 0);
+    builder.push(1_700_000_000_000, None, Some(b"one"), &[]);
+    builder.build().expect("an event").bytes().to_vec()
+}
+
+/// Metadata v1 that names one stream many times, and groups that would be waited for without end.
+fn ask_for_much(scene: &Scene) {
+    const TIMES: i32 = 20_000;
+    let mut raw = Raw::connect(&scene.kafka()[0]).expect("the port is open");
+    let name = [&3i16.to_be_bytes()[..], b"own"].concat();
+    let names = [&TIMES.to_be_bytes()[..], &name.repeat(TIMES as usize)].concat();
+    raw.send(&request((3, 1), &names)).expect("it is taken");
+    let Reaction::Answer(answer) = raw.reaction(MOMENT) else { panic!("no answer") };
+    assert!(answer.len() < 1_000, "a stream is told {} bytes", answer.len());
+    for (session_ms, rebalance_ms, code) in
+        [(10_000, -1, 26), (10_000, 0, 26), (1, 10_000, 26), (i32::MAX, 10_000, 26)]
+    {
+        let text = |text: &str| [&(text.len() as i16).to_be_bytes()[..], text.as_bytes()].concat();
+        let ask = [
+            text("g"),
+            i32::to_be_bytes(session_ms).to_vec(),
+            i32::to_be_bytes(rebalance_ms).to_vec(),
+            text(""),
+            text("consumer"),
+            1i32.to_be_bytes().to_vec(),
+            text("range"),
+            0i32.to_be_bytes().to_vec(),
+        ];
+        raw.send(&request((11, 1), &ask.concat())).expect("it is taken");
+        let Reaction::Answer(answer) = raw.reaction(MOMENT) else { panic!("no answer") };
+        assert_eq!(answer[4..6], i16::to_be_bytes(code), "{session_ms} ms, {rebalance_ms} ms");
+    }
+}
+
 #[test]
 fn a_batch_that_lies_is_refused_with_kafkas_own_code_and_nothing_is_appended() {
     const CORRUPT: i16 = 2;
     const INVALID: i16 = 87;
+    const TIME: i16 = 32;
+    const UNKNOWN_PRODUCER: i16 = 59;
     let scene = Scene::up(Setting::plain(1));
     let new = json!({"name": "own", "partitions": 1});
     assert_eq!(scene.post(1, "/v1/streams", &new).expect("an answer").0, 201);
@@ -207,6 +245,12 @@ fn a_batch_that_lies_is_refused_with_kafkas_own_code_and_nothing_is_appended() {
         ("an event of endless length", with(61, &[0xff; 6]), INVALID),
         ("a control batch", with(21, &[0, 0x20]), INVALID),
         ("a codec that there is not", with(21, &[0, 7]), 76),
+        ("a time before 1970", with(27, &(-2i64).to_be_bytes()), TIME),
+        ("a time in microseconds", with(27, &1_700_000_000_000_000i64.to_be_bytes()), TIME),
+        ("the end of all times", with(35, &i64::MAX.to_be_bytes()), TIME),
+        ("a producer id that was never issued", by(5 << 47 | 9), UNKNOWN_PRODUCER),
+        ("a producer id of no shard", by(9_999 << 47 | 1), UNKNOWN_PRODUCER),
+        ("a producer id of the future", by(1 << 40), UNKNOWN_PRODUCER),
         ("one good and one bad", [batch(), with(57, &2i32.to_be_bytes())].concat(), INVALID),
     ];
     for (lie, batch, code) in lies {
@@ -218,4 +262,5 @@ fn a_batch_that_lies_is_refused_with_kafkas_own_code_and_nothing_is_appended() {
     assert_eq!(raw.produce("../x", 0, &batch()).expect("an answer").0, 17);
     let (_, body) = scene.get(1, "/v1/streams/own").expect("an answer");
     assert_eq!(body["parts"][0]["next"].as_i64(), Some(6), "{body}");
+    ask_for_much(&scene);
 }

@@ -1,6 +1,7 @@
 //! A leader that is stopped for 30 s and wakes: nothing it says then may be of the past.
 
-use crate::counting::{KEYS, check_counts, load, run};
+use crate::counting::{KEYS, check_counts_by, check_log, load, run};
+use serde_json::json;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +14,10 @@ const PAUSE: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(50);
 /// Readers that always have a read under way at the sleeper: some are asked right before it stops.
 const READERS: usize = 6;
+/// Writers that do the same.
+const WRITERS: usize = 3;
+/// Once it is awake, so long until all views say the same.
+const AGREEMENT: Duration = Duration::from_secs(10);
 
 /// One linearizable read that was answered.
 #[derive(Clone, Debug)]
@@ -81,7 +86,73 @@ impl Reads {
     }
 }
 
-/// Ends the readers when it goes, also when that is because of a panic.
+/// One event that the sleeper acknowledged.
+#[derive(Clone, Debug)]
+struct Write {
+    partition: i64,
+    offset: i64,
+    value: String,
+    asked: Instant,
+    answered: Instant,
+}
+
+/// What was written at the peer that was stopped, into partitions that it led.
+#[derive(Default)]
+struct Writes(Mutex<Vec<Write>>);
+
+impl Writes {
+    /// Appends one value after the other, each of them unlike all others.
+    fn go_on(&self, over: &AtomicBool, http: &str, (writer, partitions): (String, &[i64])) {
+        let asker = Asker::new(PATIENCE);
+        for (number, partition) in partitions.iter().cycle().enumerate() {
+            if over.load(Ordering::Relaxed) {
+                return;
+            }
+            let (value, asked) = (format!("{writer}-{number}"), Instant::now());
+            let body = json!({ "events": [{ "value": value }], "partition": partition });
+            // Only what was acknowledged is a promise.
+            if let Ok((200, said)) = asker.post(http, "/v1/streams/kept/events", &body) {
+                let offset = said["appended"][0]["offset"].as_i64().expect("an offset");
+                let (partition, answered) = (*partition, Instant::now());
+                let write = Write { partition, offset, value, asked, answered };
+                self.0.lock().expect("no writer panics").push(write);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Every acknowledged value lies where it was said to, as another peer reads it.
+    fn check(&self, scene: &Scene, (sleeper, paused, woken): (usize, Instant, Instant)) {
+        let writes = self.0.lock().expect("no writer panics").clone();
+        for write in &writes {
+            let Write { partition, offset, value, .. } = write;
+            let path =
+                format!("/v1/streams/kept/events?partition={partition}&offset={offset}&max=1");
+            let (status, body) = scene.get(sleeper % 3 + 1, &path).expect("an answer");
+            let found = body["events"][0]["value"].as_str();
+            assert_eq!((status, found), (200, Some(value.as_str())), "{write:?}: {body}");
+        }
+        let before = writes.iter().filter(|write| write.answered < paused).count();
+        let late = writes.iter().filter(|write| write.asked < woken && write.answered > woken);
+        let (late, all) = (late.count(), writes.len());
+        println!(
+            "writes at the sleeper: {before} before, {late} answered when it woke, {all} in all"
+        );
+        assert!(before > 20 && late > 0 && all > before + late, "too few writes");
+    }
+}
+
+/// Partitions of the second stream that a peer leads.
+fn partitions_led_by(scene: &Scene, peer: usize) -> Vec<i64> {
+    let (_, stream) = scene.get(peer, "/v1/streams/kept").expect("an answer");
+    let parts = stream["parts"].as_array().into_iter().flatten();
+    let led = parts.filter(|part| part["leader"].as_u64() == Some(peer as u64));
+    let led: Vec<i64> = led.filter_map(|part| part["partition"].as_i64()).collect();
+    assert!(!led.is_empty(), "p{peer} leads nothing: {stream}");
+    led
+}
+
+/// Ends the readers and writers when it goes, also when that is because of a panic.
 struct Until<'a>(&'a AtomicBool);
 
 impl Drop for Until<'_> {
@@ -93,21 +164,34 @@ impl Drop for Until<'_> {
 #[test]
 fn a_paused_leader_is_replaced_and_wakes_without_harm() {
     let scene = Scene::up(Setting::counting(3));
-    let reads = Reads::default();
+    let new = json!({"name": "kept", "partitions": 16});
+    assert_eq!(scene.post(1, "/v1/streams", &new).expect("an answer").0, 201);
+    let (reads, writes) = (Reads::default(), Writes::default());
     let (mut paused, mut woken) = (None, None);
     let history = std::thread::scope(|scope| {
         let _until = Until(&reads.over);
-        run(load(&scene, 190_000, 5_000), |pushed| {
+        run(load(&scene, 185_000, 5_000), |pushed| {
             if pushed > 15_000 && paused.is_none() {
                 let peer = scene.busiest_leader(1, "bench").expect("a leader");
                 let keys = keys_led_by(&scene, peer);
-                let reads = &reads;
+                let led = partitions_led_by(&scene, peer);
+                let (reads, writes) = (&reads, &writes);
                 let other = scene.http(peer % 3 + 1).to_owned();
                 let all = keys.clone();
                 scope.spawn(move || reads.go_on(&reads.awake, &other, &all));
                 for key in keys.clone() {
                     let http = scene.http(peer).to_owned();
                     scope.spawn(move || reads.go_on(&reads.sleeper, &http, &[key]));
+                }
+                // Some begin while it sleeps.
+                for (writer, wait) in
+                    (0..2 * WRITERS).zip([Duration::ZERO, PAUSE / 2].into_iter().cycle())
+                {
+                    let (http, led) = (scene.http(peer).to_owned(), led.clone());
+                    scope.spawn(move || {
+                        std::thread::sleep(wait);
+                        writes.go_on(&reads.over, &http, (format!("w{writer}"), &led));
+                    });
                 }
                 std::thread::sleep(Duration::from_millis(500));
                 scene.net.pause(peer).expect("it runs");
@@ -130,14 +214,16 @@ fn a_paused_leader_is_replaced_and_wakes_without_harm() {
             }
         })
     });
-    let (_, paused) = paused.expect("it was paused");
+    let (sleeper, paused) = paused.expect("it was paused");
     let woken = woken.expect("it woke");
+    check_counts_by(&scene, &history, woken + AGREEMENT);
     check_reads(&reads, paused, woken);
-    check_counts(&scene, &history);
+    writes.check(&scene, (sleeper, paused, woken));
+    check_log(&scene, &history);
 }
 
-/// No answer of the sleeper may be older than what others had answered before it was asked, and after it woke
-/// none may be of the term in which it slept in, whenever it was asked.
+/// No answer of the sleeper may be older than what others had answered before it was asked, and none to a question that
+/// came while it slept or later may be of the term in which it fell asleep. (What was decided before, it may still say.)
 fn check_reads(reads: &Reads, paused: Instant, woken: Instant) {
     let sleeper = reads.sleeper.lock().expect("no reader panics").clone();
     let awake = reads.awake.lock().expect("no reader panics").clone();
@@ -149,7 +235,8 @@ fn check_reads(reads: &Reads, paused: Instant, woken: Instant) {
         let of_key = |other: &&Read| other.key == read.key;
         let old = sleeper.iter().filter(of_key).filter(|other| other.answered < paused);
         let term = old.map(|other| other.term).max().expect("every key was read before");
-        assert!(read.term > term, "an answer of the term it slept in: {read:?}");
+        let is_new = read.term > term || read.asked < paused;
+        assert!(is_new, "an answer of the term it slept in: {read:?}");
         for other in awake.iter().filter(of_key).filter(|other| other.answered <= read.asked) {
             let older = (read.term, read.index) < (other.term, other.index);
             assert!(!older && read.count >= other.count, "{read:?} is older than {other:?}");

@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use testnet::hand::{Hand, Line};
 use testnet::scene::turn;
 
@@ -106,6 +106,10 @@ fn what_cannot_be_joined_through_is_told_apart() {
     let nobody = closed.local_addr().expect("bound").to_string();
     drop(closed);
     let waiting = join(&nobody).begin();
+    // Takes connections and never says a word.
+    let deaf = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let mute = deaf.local_addr().expect("bound").to_string();
+    let hoping = join(&mute).begin();
 
     let mut peer = Line::start(&["--new"]).begin();
     peer.says("ready: ");
@@ -122,6 +126,8 @@ fn what_cannot_be_joined_through_is_told_apart() {
 
     let ended = waiting.ends(Duration::from_secs(60));
     ended.fails(3, "SH0101", &[&nobody, "refused the connection"]);
+    let ended = hoping.ends(Duration::from_secs(60));
+    ended.fails(3, "SH0101", &[&mute, "did not answer in time"]);
 }
 
 #[test]
@@ -141,11 +147,12 @@ fn settings_that_make_no_sense_are_refused_before_anything_is_made() {
     }
     let folder = tempfile::TempDir::new().expect("a temporary folder");
     std::fs::write(folder.path().join("shoal.toml"), "[mesh]\nporrt = 7946\n").expect("written");
-    refused(
-        Line::start(&["--new"]),
-        folder.path(),
-        2,
-        "SH0001",
-        &["mesh.porrt", "port = … under [mesh]"],
-    );
+    let told = ["mesh.porrt", "shoal.toml:2", "port = … under [mesh]"];
+    let began = Instant::now();
+    refused(Line::start(&["--new"]), folder.path(), 2, "SH0001", &told);
+    assert!(began.elapsed() < Duration::from_secs(1), "it took {:?}", began.elapsed());
+    std::fs::write(folder.path().join("shoal.toml"), "[http]\nport = \"x\"\n").expect("written");
+    let told = ["http.port", "shoal.toml:2", "--http-port"];
+    let line = Line::shoal(&["start", "--new", "--kafka-port=0", "--mesh-port=0"]);
+    refused(line, folder.path(), 2, "SH0001", &told);
 }

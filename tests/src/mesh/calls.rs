@@ -185,10 +185,8 @@ impl World {
                     None => Said::Elsewhere(process.board.leader(shard)),
                     Some((start, next)) => {
                         let (from, below) = (at.max(start), below.min(next));
-                        match process.segments.read(partition, from, below, bytes_max) {
-                            Ok(batches) => Said::Batches(batches),
-                            Err(error) => Said::No(error.to_string()),
-                        }
+                        let read = process.segments.read(partition, from, below, bytes_max);
+                        self.witness(h, partition, read).map_or_else(Said::No, Said::Batches)
                     }
                 }
             }

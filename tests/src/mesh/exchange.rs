@@ -23,7 +23,8 @@ impl World {
         for (partition, at) in from {
             let Some(stream) = catalogue.streams.get(&partition.stream) else { continue };
             let shard = shard_of(stream.placement, partition.partition, SHARDS);
-            match process.board.here(shard) {
+            let current = process.replica(shard).is_some_and(replica::Replica::is_current);
+            match current && !process.rotten.contains_key(&shard) {
                 true => here.push((*partition, *at)),
                 false => there.push((shard, *partition, *at)),
             }
@@ -131,7 +132,7 @@ impl World {
         let read_bytes = self.menu.read_bytes;
         let process = self.process(h).ok_or("its process has ended")?;
         let read = process.segments.read(source, from.max(start), next, read_bytes);
-        let batches = read.map_err(|error| error.to_string())?;
+        let batches = self.witness(h, source, read)?;
         if batches.is_empty() && from >= start {
             return Err(format!("offsets {from} to {next} are not to be had"));
         }

@@ -33,8 +33,9 @@ pub struct Menu {
     pub read_bytes: usize,
 }
 
+/// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+pub enum Fault {
     Kill,
     KillLeader,
     PowerOff,
@@ -57,28 +58,31 @@ enum Fault {
     TaskDies,
 }
 
-const ALL: [Fault; 20] = [
-    Fault::Kill,
-    Fault::KillLeader,
-    Fault::PowerOff,
-    Fault::PowerOffAll,
-    Fault::Cut,
-    Fault::Isolate,
-    Fault::Pause,
-    Fault::SlowDisk,
-    Fault::Clock,
-    Fault::HandOver,
-    Fault::FalseAlarm,
-    Fault::Drain,
-    Fault::Leave,
-    Fault::FailSync,
-    Fault::FailWrites,
-    Fault::Torn,
-    Fault::Wipe,
-    Fault::Rot,
-    Fault::LoseWrite,
-    Fault::TaskDies,
-];
+impl Fault {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 20] = [
+        Self::Kill,
+        Self::KillLeader,
+        Self::PowerOff,
+        Self::PowerOffAll,
+        Self::Cut,
+        Self::Isolate,
+        Self::Pause,
+        Self::SlowDisk,
+        Self::Clock,
+        Self::HandOver,
+        Self::FalseAlarm,
+        Self::Drain,
+        Self::Leave,
+        Self::FailSync,
+        Self::FailWrites,
+        Self::Torn,
+        Self::Wipe,
+        Self::Rot,
+        Self::LoseWrite,
+        Self::TaskDies,
+    ];
+}
 
 impl Menu {
     pub fn draw(dice: &mut Dice) -> Self {
@@ -90,7 +94,7 @@ impl Menu {
             _ => dice.range(50_000, 1_500_000),
         });
         let arrivals = arrivals.collect();
-        let mut kinds: Vec<Fault> = ALL.into_iter().filter(|_| dice.chance(500)).collect();
+        let mut kinds: Vec<Fault> = Fault::ALL.into_iter().filter(|_| dice.chance(500)).collect();
         kinds.push(Fault::Kill);
         let log_bytes = *dice.pick(&[4 << 10, 64 << 10, 2 << 20]);
         let journal_file = *dice.pick(&[64 << 10, 256 << 10]);
@@ -140,44 +144,55 @@ impl World {
         if self.hosts[h].spared_until.is_some() || self.hosts[h].process.is_none() {
             return Ok(());
         }
-        self.outcome.faults += 1;
         note!(self, "fault: {kind:?} at h{h}");
-        match kind {
+        if self.befalls(h, kind)? {
+            self.outcome.faults += 1;
+            self.outcome.kinds[kind as usize] += 1;
+        }
+        Ok(())
+    }
+
+    /// A fault of this kind at a host that runs; false if there was nothing that it could do.
+    fn befalls(&mut self, h: usize, kind: Fault) -> Result<bool, String> {
+        let took = match kind {
             Fault::Kill => self.kill(h),
-            Fault::KillLeader => {
-                if let Some(leader) = self.some_leader() {
-                    self.kill(leader);
-                }
-            }
+            Fault::KillLeader => self.some_leader().is_some_and(|leader| self.kill(leader)),
             Fault::PowerOff => self.power_off(h),
-            Fault::PowerOffAll if self.dice.chance(300) => self.power_cut(),
-            Fault::PowerOffAll => {}
+            Fault::PowerOffAll => self.dice.chance(300) && self.power_cut(),
             Fault::Cut => {
                 let other = self.any_host();
-                self.cut_link(h, other);
+                self.cut_link(h, other)
             }
             Fault::Isolate => self.isolate(h),
             Fault::Pause => {
                 let until = self.now_us() + self.dice.range(50_000, 4_000_000);
                 self.hosts[h].paused_until_us = until;
+                true
             }
             Fault::SlowDisk => {
                 let slow_us = self.dice.range(10_000, 300_000);
                 self.hosts[h].slow_us = if self.dice.chance(400) { 0 } else { slow_us };
+                self.hosts[h].slow_us > 0
             }
             Fault::Clock => {
                 let ahead = self.dice.range(0, 1_200_000) as i64 - 600_000;
                 self.hosts[h].wall_ahead_ms = if self.dice.chance(400) { 0 } else { ahead };
+                self.hosts[h].wall_ahead_ms != 0
             }
-            Fault::HandOver => self.on_hand_over(h)?,
+            Fault::HandOver => {
+                let leads = (0..SHARDS).any(|shard| self.leader_of(ShardId(shard)) == Some(h));
+                self.on_hand_over(h)?;
+                leads
+            }
             Fault::FalseAlarm => {
                 let other = self.any_host();
                 let key = self.hosts[other].key();
                 self.soon(h, 0, Of::Down { key });
+                other != h && self.hosts[other].process.is_some()
             }
             Fault::Drain => {
                 let away = self.dice.chance(600).then_some(Away::Drained);
-                self.send_away(h, away);
+                self.send_away(h, away) && away.is_some()
             }
             Fault::Leave => self.send_away(h, Some(Away::Leaving)),
             Fault::FailSync => self.fail(h, |faults| faults.fail_syncs = true),
@@ -187,8 +202,8 @@ impl World {
             Fault::Rot => self.rot(h),
             Fault::LoseWrite => self.lose_write(h),
             Fault::TaskDies => self.a_task_dies(h)?,
-        }
-        Ok(())
+        };
+        Ok(took)
     }
 
     pub fn any_host(&mut self) -> usize {
@@ -220,11 +235,13 @@ impl World {
     }
 
     /// The process ends; what it has written stays, synced or not.
-    pub fn kill(&mut self, h: usize) {
-        if self.hosts[h].is_up() && self.hosts[h].spared_until.is_none() {
+    pub fn kill(&mut self, h: usize) -> bool {
+        let may = self.hosts[h].is_up() && self.hosts[h].spared_until.is_none();
+        if may {
             self.end(h);
             self.notice(h, 800);
         }
+        may
     }
 
     /// The process ends, and starts again after a while.
@@ -239,9 +256,9 @@ impl World {
     }
 
     /// The power goes: what was not synced survives in part.
-    fn power_off(&mut self, h: usize) {
+    fn power_off(&mut self, h: usize) -> bool {
         if !self.may_end(h) {
-            return;
+            return false;
         }
         self.end(h);
         let seed = self.dice.next();
@@ -249,18 +266,22 @@ impl World {
         let dice = &mut self.dice;
         self.hosts[h].tables.cut(dice);
         self.notice(h, 200);
+        true
     }
 
     /// The power of all goes at once.
-    pub fn power_cut(&mut self) {
+    pub fn power_cut(&mut self) -> bool {
         let up = (0..self.hosts.len()).filter(|h| self.hosts[*h].process.is_some());
         let up: Vec<usize> = up.collect();
         if self.healing || up.iter().any(|h| self.hosts[*h].spared_until.is_some()) {
-            return;
+            return false;
         }
         note!(self, "the power of all goes");
         self.outcome.power_cuts += 1;
-        up.into_iter().for_each(|h| self.power_off(h));
+        up.into_iter().for_each(|h| {
+            self.power_off(h);
+        });
+        true
     }
 
     /// The others notice that their connections to a host broke, with some luck.
@@ -293,41 +314,45 @@ impl World {
         }
     }
 
-    fn cut_link(&mut self, from: usize, to: usize) {
+    fn cut_link(&mut self, from: usize, to: usize) -> bool {
         if from == to {
-            return;
+            return false;
         }
         let lasts = self.dice.range(50_000, 4_000_000);
         note!(self, "h{to} does not hear h{from} for {lasts} us");
         self.network.cut(from, to);
         self.after(lasts, Event::Join { from, to });
+        true
     }
 
     /// Nobody hears a host, and it hears nobody; sometimes all notice at once that their connections broke.
-    fn isolate(&mut self, h: usize) {
+    fn isolate(&mut self, h: usize) -> bool {
         for other in 0..self.hosts.len() {
             self.cut_link(h, other);
             self.cut_link(other, h);
         }
         self.notice(h, 500);
+        true
     }
 
     /// A task ends, also while its commit is under way, and is built again.
-    fn a_task_dies(&mut self, h: usize) -> Result<(), String> {
+    fn a_task_dies(&mut self, h: usize) -> Result<bool, String> {
         let tasks =
             self.process(h).map(|process| process.tasks.keys().copied().collect::<Vec<_>>());
         let tasks = tasks.unwrap_or_default();
         if tasks.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let task = *self.dice.pick(&tasks);
-        self.task_failed(h, task, "it is made to end")
+        self.task_failed(h, task, "it is made to end")?;
+        Ok(true)
     }
 
     /// The operator takes load from a peer, or gives it back.
-    fn send_away(&mut self, h: usize, away: Option<Away>) {
-        let Some(peer) = self.hosts[h].head else { return };
+    fn send_away(&mut self, h: usize, away: Option<Away>) -> bool {
+        let Some(peer) = self.hosts[h].head else { return false };
         self.clients.order(Change::Drain { peer, away, shrink: false });
+        true
     }
 
     /// No faults from here on.

@@ -77,6 +77,9 @@ impl World {
 
     /// Asks for the next piece of what is missing.
     fn fetch_next(&mut self, h: usize, number: u64) -> Result<(), String> {
+        if self.has_ended(h, number) {
+            return self.fetch_failed(h, number);
+        }
         let Some(process) = self.process(h) else { return Ok(()) };
         let Some(fetch) = process.fetches.get_mut(&number) else { return Ok(()) };
         let (shard, key) = (fetch.shard, fetch.key.clone());
@@ -87,16 +90,10 @@ impl World {
             return Ok(());
         }
         while let Some((partition, start, next)) = partitions.get(fetch.partitions) {
-            let mut at = match process.segments.next_offset(*partition) {
+            let at = match process.segments.resume(*partition, *start) {
                 Ok(at) if at <= *next => at,
                 _ => return self.fetch_failed(h, number),
             };
-            if at < *start {
-                if process.segments.remove(*partition).is_err() {
-                    return self.fetch_failed(h, number);
-                }
-                at = *start;
-            }
             if at < *next {
                 let (partition, from, below) = (*partition, at, *next);
                 let ask = Ask::Batches { partition, shard, from, below, bytes_max: PIECE_BYTES };
@@ -117,6 +114,9 @@ impl World {
         number: u64,
         said: Option<Said>,
     ) -> Result<(), String> {
+        if self.has_ended(h, number) {
+            return self.fetch_failed(h, number);
+        }
         let Some(process) = self.process(h) else { return Ok(()) };
         let Some(fetch) = process.fetches.get_mut(&number) else { return Ok(()) };
         let (_, _, size, partitions) = &fetch.manifest;
@@ -139,15 +139,31 @@ impl World {
         if went_well { self.fetch_next(h, number) } else { self.fetch_failed(h, number) }
     }
 
+    /// Whether the replica it is fetched for is gone: nothing is written for it any more.
+    fn has_ended(&mut self, h: usize, number: u64) -> bool {
+        let fetch = self.process(h).and_then(|process| process.fetches.get(&number));
+        let of = fetch.map(|fetch| (fetch.shard, fetch.replica));
+        of.is_some_and(|(shard, replica)| !self.is_here(h, shard, replica))
+    }
+
     fn fetch_failed(&mut self, h: usize, number: u64) -> Result<(), String> {
+        if self.hosts[h].disk.is_off() {
+            // Nobody runs without power; this one had only not written to its journal yet.
+            return self.fenced(h, "the power is off");
+        }
         let Some(process) = self.process(h) else { return Ok(()) };
         let Some(fetch) = process.fetches.remove(&number) else { return Ok(()) };
         let (shard, replica) = (fetch.shard, fetch.replica);
         note!(self, "h{h} {shard} {replica} cannot fetch {}", fetch.offer.index);
+        self.not_fetched(h, (shard, replica), &fetch.key);
+        Ok(())
+    }
+
+    /// The leader makes another manifest.
+    fn not_fetched(&mut self, h: usize, (shard, replica): (ShardId, ReplicaId), key: &[u8]) {
         self.soon(h, 100, Of::Fetched(Box::new(Fetched::Failed { shard, replica })));
         let ask = Ask::Installed { shard, replica, installed: false };
-        self.call(h, &fetch.key, ask, Then::Nothing);
-        Ok(())
+        self.call(h, key, ask, Then::Nothing);
     }
 
     pub fn on_fetched(&mut self, h: usize, fetched: Fetched) -> Result<(), String> {
@@ -168,6 +184,9 @@ impl World {
     }
 
     fn store_fetched(&mut self, h: usize, number: u64) -> Result<(), String> {
+        if self.has_ended(h, number) {
+            return self.fetch_failed(h, number);
+        }
         let is_off = self.hosts[h].disk.is_off();
         let Some(process) = self.process(h) else { return Ok(()) };
         let Some(fetch) = process.fetches.get(&number) else { return Ok(()) };
@@ -180,7 +199,8 @@ impl World {
         let (small, rows) = content_of(&content)?;
         let applied = Applied { replica, index: offer.index, term: offer.term, hard };
         if !self.hosts[h].tables.replace(shard, applied, small.clone(), &rows) {
-            self.soon(h, 100, Of::Fetched(Box::new(Fetched::Failed { shard, replica })));
+            note!(self, "h{h} {shard} {replica} has a newer fold than {}", applied.index);
+            self.not_fetched(h, (shard, replica), &key);
             return Ok(());
         }
         self.hosts[h].tables.sync();

@@ -39,6 +39,8 @@ pub struct Host {
     pub slow_us: u64,
     /// Replicas that what was done to its disk may have put in doubt, until the log has replaced them.
     pub damage: BTreeSet<(ShardId, ReplicaId)>,
+    /// Replicas whose segments give back other bytes than were written, whether or not anybody has read them since.
+    pub rotten: BTreeSet<(ShardId, ReplicaId)>,
     /// Its disk fails at the moment: that excuses the end of a process.
     pub failing: bool,
     /// The power goes in the middle of one of its disk's next changes.
@@ -94,6 +96,8 @@ pub struct Process {
     pub survey: Survey,
     /// Replicas in doubt that must be replaced.
     pub doubts: Vec<(ShardId, ReplicaId)>,
+    /// Replicas whose segments were found to be rotten.
+    pub rotten: BTreeMap<ShardId, ReplicaId>,
     /// When a missing replica was last reported, µs.
     pub reported: BTreeMap<(ShardId, ReplicaId), u64>,
 }
@@ -101,6 +105,8 @@ pub struct Process {
 /// One replica and what its driver keeps about it.
 pub struct Slot {
     pub replica: Replica,
+    /// Bytes of the log that it had in memory when it got its seat.
+    pub found_bytes: usize,
     /// The index of the last checkpoint that was taken.
     pub checkpointed: u64,
     /// A follower waits for a manifest.
@@ -143,6 +149,7 @@ impl Host {
             wall_ahead_ms: 0,
             slow_us: 0,
             damage: BTreeSet::new(),
+            rotten: BTreeSet::new(),
             failing: false,
             armed: false,
             spared_until: None,

@@ -8,6 +8,7 @@ mod leaders;
 mod model_of;
 mod owners;
 mod reference;
+mod segments;
 mod views;
 
 use super::trace::note;
@@ -196,13 +197,14 @@ impl Truth {
 
     /// Everything against everything.
     pub fn check(&mut self, h: usize, shard: ShardId, replica: &Replica) -> Result<(), String> {
-        self.references[usize::from(shard.0)].matches(h, replica, true)?;
-        bounds::of_replica(h, shard, replica)
+        self.references[usize::from(shard.0)].matches(h, replica, true)
     }
 
     /// The whole of what was folded here, by both implementations.
     pub fn check_reference(&self) -> Result<(), String> {
-        self.references.iter().try_for_each(|reference| self.model.matches(reference.fold()))
+        let folds = self.references.iter().map(Reference::fold);
+        folds.clone().try_for_each(|fold| self.model.matches(fold))?;
+        self.model.is_whole_in(folds)
     }
 }
 
@@ -211,12 +213,12 @@ impl World {
     pub fn check_all(&mut self) -> Result<(), String> {
         for h in 0..self.hosts.len() {
             let Some(process) = self.hosts[h].process.as_deref() else { continue };
-            for shard in (0..SHARDS).map(ShardId) {
-                if let Some(replica) = process.replica(shard) {
-                    self.truth.check(h, shard, replica)?;
-                }
+            for (shard, slot) in (0..SHARDS).map(ShardId).zip(&process.slots) {
+                let Some(slot) = slot else { continue };
+                self.truth.check(h, shard, &slot.replica)?;
+                bounds::of_replica(h, shard, slot, (process, &self.menu))?;
             }
-            bounds::of_process(h, process, self.menu.journal_bytes)?;
+            bounds::of_process(h, process, &self.menu)?;
         }
         note!(self, "checked");
         self.truth.check_reference()

@@ -61,7 +61,7 @@ impl World {
         self.step(h, shard, Input::Message { from, from_peer, message }).map(drop)
     }
 
-    fn report_missing(&mut self, h: usize, to: &[u8], shard: ShardId, replica: ReplicaId) {
+    pub fn report_missing(&mut self, h: usize, to: &[u8], shard: ShardId, replica: ReplicaId) {
         let now_us = self.now_us();
         let Some(process) = self.process(h) else { return };
         let last = process.reported.get(&(shard, replica)).copied();
@@ -84,6 +84,10 @@ impl World {
         if self.hosts[h].spared_until.is_some() {
             // The frame that is about to be lost may be this one's.
             self.hosts[h].damage.insert((shard, new));
+        }
+        if let Some(process) = self.process(h) {
+            // What the tables have is of one that was here before.
+            process.durable.remove(&shard);
         }
         self.record(h, Record::Begin { shard, replica: new, base })?;
         self.seat(h, shard, made)?;

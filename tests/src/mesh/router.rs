@@ -6,7 +6,7 @@ use super::calls::{Ask, Asker, Said, Then};
 use super::host::Waiting;
 use super::world::{Event, Of, World};
 use model::catalogue::Changed;
-use model::{Op, PartitionId, PeerId, ShardId, TaskId};
+use model::{Batch, Op, Origin as By, PartitionId, PeerId, ProducerId, ShardId, TaskId};
 use replica::{Answer, Input, Refusal};
 
 /// How long a door holds a request across a leader change, µs.
@@ -33,6 +33,8 @@ pub enum Query {
     Task(TaskId),
     /// A partition's start and next offset.
     Mark(PartitionId),
+    /// How many producer ids a shard has issued.
+    Issued,
 }
 
 /// What was found, and in which term and at which index.
@@ -47,6 +49,7 @@ pub struct Found {
 pub enum What {
     Task { sequence: u64 },
     Mark { next: i64 },
+    Issued { count: i64 },
 }
 
 /// What comes of a wish.
@@ -90,6 +93,8 @@ pub enum Who {
     /// This process itself: it leaves.
     Stay,
     Joiner(Asker),
+    /// Another held wish, whose producer id nobody has vouched for.
+    Voucher(u64),
 }
 
 /// Who waits for a replica's answer to a wish.
@@ -180,10 +185,11 @@ impl World {
         match refusal {
             Refusal::NotLeader { leader } => process.board.hint(held.shard, leader),
             Refusal::Unknown | Refusal::Gap | Refusal::Busy => {}
+            Refusal::NotIssued => return self.vouch(h, id),
             other => return self.over(h, id, Err(Failed::Refused(other))),
         }
         let produced =
-            matches!(held.wish, Wish::Propose(Op::Append { origin: model::Origin::Producer, .. }));
+            matches!(&held.wish, Wish::Propose(Op::Append { origin: By::Producer { .. }, .. }));
         let gap = (refusal == Refusal::Gap && produced).then(|| held.gap_us.unwrap_or(now_us));
         held.gap_us = gap;
         let gapes = gap.is_some_and(|since| now_us >= since + HOLD_GAP_US);
@@ -199,6 +205,30 @@ impl World {
         Ok(())
     }
 
+    /// Asks the shard that a producer id names how many it has issued.
+    fn vouch(&mut self, h: usize, id: u64) -> Result<(), String> {
+        let Some(held) = self.process(h).and_then(|process| process.held.get(&id)) else {
+            return Ok(());
+        };
+        let Wish::Propose(Op::Append { batch, .. }) = &held.wish else {
+            return Err("what is no append needs a producer's id".into());
+        };
+        let batch = Batch::one(batch.clone()).map_err(|error| error.to_string())?;
+        let producer = ProducerId::read(batch.producer_id()).ok_or("a writer invents ids")?;
+        self.hold(h, producer.shard, Wish::Look(Query::Issued), Who::Voucher(id))
+    }
+
+    fn vouched(&mut self, h: usize, id: u64, reply: &Reply) -> Result<(), String> {
+        let Ok(Heard::Found(Found { what: What::Issued { count }, .. })) = reply else {
+            return self.over(h, id, Err(Failed::NoLeader));
+        };
+        let held = self.process(h).and_then(|process| process.held.get_mut(&id));
+        if let Some(Held { wish: Wish::Propose(Op::Append { origin, .. }), .. }) = held {
+            *origin = By::Producer { issued: *count };
+        }
+        self.route(h, id)
+    }
+
     fn over(&mut self, h: usize, id: u64, reply: Reply) -> Result<(), String> {
         let Some(held) = self.process(h).and_then(|process| process.held.remove(&id)) else {
             return Ok(());
@@ -206,6 +236,7 @@ impl World {
         match held.who {
             Who::Client(request) => self.after(WAY_US, Event::Reply { request, reply }),
             Who::Duty => self.duty_done(h, &held, &reply),
+            Who::Voucher(id) => self.vouched(h, id, &reply)?,
             // It looks again by itself.
             Who::Stay => {}
             Who::Joiner(asker) => {
@@ -305,6 +336,7 @@ impl World {
             Query::Mark(partition) => {
                 What::Mark { next: fold.partition(*partition).map_or(0, |p| p.next_offset) }
             }
+            Query::Issued => What::Issued { count: fold.issued() },
         };
         Some(Found { term: fold.term(), index: fold.index(), what })
     }

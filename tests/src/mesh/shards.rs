@@ -3,51 +3,17 @@
 //! Does what `peer::shards` does, in its order: a turn drains what came in, writes what is committed to the segments,
 //! sends one frame to each neighbour and hands one frame to the journal's thread.
 
-use super::host::{Letter, Slot};
+use super::host::Letter;
 use super::trace::note;
-use super::world::{MESH, Of, REPLICATION, SHARDS, World};
+use super::world::{Of, SHARDS, World};
 use model::{PartitionId, PeerId, ReplicaId, ShardId};
-use replica::{Action, Config, Fold, Input, Replica, TICK_MS};
+use replica::{Action, Input, Replica, TICK_MS};
 use store::Record;
 
 /// Replicas of the shards led by one host that are on their way at once.
 const MOVES: usize = 2;
 
 impl World {
-    pub fn config(&self, h: usize, peer: PeerId, shard: ShardId) -> Config {
-        let life = self.hosts[h].life();
-        let seed = self.seed ^ (h as u64) << 32 ^ life << 40 ^ u64::from(shard.0) << 48;
-        Config { shard, mesh: MESH, shards: SHARDS, replication: REPLICATION, peer, seed }
-    }
-
-    /// Gives a replica its seat and publishes what it has applied.
-    pub fn seat(&mut self, h: usize, shard: ShardId, mut replica: Replica) -> Result<(), String> {
-        let (tail, follower) = self.menu.log_bytes;
-        replica.keep_log(tail, follower);
-        self.truth.seated(h, shard, &replica)?;
-        let catalogue = replica.fold().catalogue().cloned();
-        let Some(process) = self.process(h) else { return Ok(()) };
-        for (partition, found) in replica.fold().partitions() {
-            process.board.set_mark(partition, (found.start, found.next_offset));
-        }
-        for (task, standing) in replica.fold().tasks() {
-            process.board.set_promise(task, (standing.watermark_ms, standing.is_idle));
-        }
-        process.board.set_here(shard, true);
-        let slot = Slot {
-            checkpointed: replica.fold().index(),
-            replica,
-            wants_manifest: false,
-            fetching: false,
-            dirty: false,
-        };
-        process.slots[usize::from(shard.0)] = Some(slot);
-        match catalogue {
-            Some(catalogue) => self.learn(h, catalogue),
-            None => Ok(()),
-        }
-    }
-
     /// Steps one replica, carries its actions out and sees to it that a turn follows; false if it refused.
     pub fn step(&mut self, h: usize, shard: ShardId, input: Input) -> Result<bool, String> {
         let now = self.now(h);
@@ -112,7 +78,8 @@ impl World {
         self.outcome.doubts += 1;
         self.truth.silenced(h, shard);
         let is_member = self.truth.configuration(shard).members.contains_key(&id);
-        if !self.hosts[h].damage.is_empty() || !is_member {
+        let host = &self.hosts[h];
+        if !host.damage.is_empty() || host.rotten.contains(&(shard, id)) || !is_member {
             return Ok(());
         }
         Err(format!("{shard} on h{h} falls silent on a sound disk: {why}"))
@@ -134,6 +101,7 @@ impl World {
 
     pub fn on_tick(&mut self, h: usize) -> Result<(), String> {
         self.soon(h, TICK_MS * 1000, Of::Tick);
+        self.tell_of_rot(h)?;
         self.for_all(h, |_| Input::Tick)?;
         self.grant_moves(h)
     }
@@ -181,7 +149,12 @@ impl World {
         self.for_all(h, |_| Input::HandOver)
     }
 
-    fn carry_out(&mut self, h: usize, shard: ShardId, actions: Vec<Action>) -> Result<(), String> {
+    pub fn carry_out(
+        &mut self,
+        h: usize,
+        shard: ShardId,
+        actions: Vec<Action>,
+    ) -> Result<(), String> {
         for action in actions {
             let Some(slot) = self.process(h).and_then(|process| process.slot(shard)) else {
                 return Ok(());
@@ -344,46 +317,6 @@ impl World {
             self.tell(h, shard, waiting.1, result)?;
         }
         Ok(())
-    }
-
-    /// Answers what waits at the replica here before a newer one takes its place.
-    pub fn retire(&mut self, h: usize, shard: ShardId) -> Result<(), String> {
-        let mut actions = Vec::new();
-        let Some(slot) = self.process(h).and_then(|process| process.slot(shard)) else {
-            return Ok(());
-        };
-        slot.replica.retire(&mut actions);
-        self.carry_out(h, shard, actions)?;
-        self.remove(h, shard)
-    }
-
-    /// The replica here is no more: its tombstone outlives it, its files do not.
-    pub fn remove(&mut self, h: usize, shard: ShardId) -> Result<(), String> {
-        let Some(process) = self.process(h) else { return Ok(()) };
-        let Some(slot) = process.slots[usize::from(shard.0)].take() else { return Ok(()) };
-        let id = slot.replica.id();
-        process.tombstones.insert(shard, id);
-        process.durable.remove(&shard);
-        process.appends.retain(|_, (of, _)| *of != shard);
-        process.board.set_here(shard, false);
-        process.board.led(shard, 0, None, false);
-        self.record(h, Record::Tombstone { shard, replica: id })?;
-        self.drop_files(h, shard, slot.replica.fold());
-        self.schedule_turn(h);
-        Ok(())
-    }
-
-    fn drop_files(&mut self, h: usize, shard: ShardId, fold: &Fold) {
-        let Some(process) = self.process(h) else { return };
-        for (partition, _) in fold.partitions() {
-            process.board.forget_mark(partition);
-            // As in the product, files that cannot be removed stay behind.
-            let _ = process.segments.remove(partition);
-        }
-        for (task, _) in fold.tasks() {
-            process.board.forget_promise(task);
-        }
-        self.hosts[h].tables.remove(shard);
     }
 
     /// Whoever waits for events of this stream looks again.

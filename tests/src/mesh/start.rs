@@ -172,6 +172,7 @@ impl World {
             asked: PeerId(0),
             survey: Survey::new(),
             doubts: doubts.iter().map(|(shard, replica, _)| (*shard, *replica)).collect(),
+            rotten: BTreeMap::new(),
             reported: BTreeMap::new(),
         };
         self.hosts[h].process = Some(Box::new(process));
@@ -287,7 +288,7 @@ impl World {
                 kept.replicas.push((shard, *replica));
             }
             Reopened::Foreign { why } => unreachable!("one build runs: h{h} {shard}: {why}"),
-            Reopened::Doubt { replica, why } => {
+            Reopened::Doubt { replica, why, .. } => {
                 kept.doubts.push((shard, replica, why));
                 self.hosts[h].tables.remove(shard);
             }

@@ -71,6 +71,7 @@ impl World {
         (host.disk, host.head) = (SimDisk::new(), None);
         (host.tables, host.incarnation) = (Default::default(), 0);
         (host.failing, host.spared_until) = (false, None);
+        host.rotten.clear();
         self.truth.wiped(h);
     }
 }

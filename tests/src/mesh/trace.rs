@@ -1,4 +1,4 @@
-//! The trace: one line an event, shown or only hashed.
+//! The trace: a line an event, and what came of it; shown or only hashed.
 
 use model::hash::hash64;
 

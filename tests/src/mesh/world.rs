@@ -1,22 +1,19 @@
 //! Virtual time, the queue of what will happen, and the course of a run.
 
 use super::Outcome;
-use super::calls::{Ask, Asker, Said};
 use super::clients::Clients;
+pub use super::event::{Event, Of};
 use super::faults::Menu;
-use super::fetch::Fetched;
 use super::health::Health;
-use super::host::{Host, Letter, Process};
+use super::host::{Host, Process};
 use super::invariants::Truth;
 use super::network::Network;
 use super::pipelines;
-use super::router::{Reply, Wish};
 use super::trace::{Trace, Tracing, note};
-use super::writer::Due;
+use crate::brief::brief;
 use crate::sim::dice::Dice;
-use bytes::Bytes;
 use flow::Pipelines;
-use model::{MeshId, PeerId, ShardId, StageId, TaskId};
+use model::{MeshId, PeerId};
 use replica::Now;
 use ring::Ring;
 use std::collections::BTreeMap;
@@ -28,6 +25,8 @@ const BEGINNING_MS: u64 = 1_700_000_000_000;
 pub const TROUBLE_US: u64 = 46_000_000;
 /// How long the mesh may take to heal, µs.
 const HEALING_US: u64 = 60_000_000;
+/// How long a run lasts at least, µs: who is healthy early must be so then, too.
+const LEAST_US: u64 = 60_000_000;
 /// How often health is looked for, µs.
 const LOOK_US: u64 = 250_000;
 /// Steps between two full checks.
@@ -35,119 +34,6 @@ const CHECK_EVERY: u64 = 1_000;
 pub const SHARDS: u16 = 8;
 pub const REPLICATION: u8 = 3;
 pub const MESH: MeshId = MeshId(7);
-
-/// What will happen.
-#[derive(Debug)]
-pub enum Event {
-    /// To a process, in this life of its host: void when that has ended, late while it is paused.
-    Of(usize, u64, Of),
-    Start {
-        host: usize,
-        life: u64,
-    },
-    /// A host that belongs to no mesh yet hears the answer to its wish to join.
-    Joined {
-        host: usize,
-        life: u64,
-        said: Said,
-    },
-    Reply {
-        request: u64,
-        reply: Reply,
-    },
-    Timeout {
-        request: u64,
-    },
-    Client {
-        client: usize,
-    },
-    Fault,
-    /// A link hears again.
-    Join {
-        from: usize,
-        to: usize,
-    },
-    PowerCut,
-    /// A failing disk works again.
-    Mend {
-        host: usize,
-    },
-    Look,
-}
-
-/// What happens to a process.
-#[derive(Debug)]
-pub enum Of {
-    Tick,
-    Turn,
-    Checkpoint,
-    /// The journal's thread is through with what it was at.
-    Written,
-    /// The keeper's thread is through with a round.
-    Kept(Vec<Due>),
-    Frame {
-        from: Vec<u8>,
-        letters: Vec<Letter>,
-    },
-    Gossip {
-        from: Vec<u8>,
-        bytes: Bytes,
-    },
-    Timer {
-        token: u64,
-    },
-    Up {
-        key: Vec<u8>,
-    },
-    Down {
-        key: Vec<u8>,
-    },
-    Asked {
-        from: Asker,
-        key: Vec<u8>,
-        ask: Ask,
-    },
-    /// What another peer waits for may be here by now.
-    Await {
-        from: Asker,
-        ask: Ask,
-        until_us: u64,
-    },
-    Said {
-        id: u64,
-        said: Said,
-    },
-    Late {
-        id: u64,
-    },
-    Wish {
-        request: u64,
-        shard: ShardId,
-        wish: Wish,
-    },
-    Retry {
-        held: u64,
-    },
-    /// A task goes on, unless it has begun anew since.
-    Task {
-        task: TaskId,
-        run: u64,
-    },
-    Restart {
-        task: TaskId,
-    },
-    /// The sources of a stage have moved, or may have.
-    Pull {
-        stage: StageId,
-    },
-    LookForTasks,
-    Fetched(Box<Fetched>),
-    Follow,
-    Stay,
-    Duty,
-    Doubts,
-    Die,
-}
 
 pub struct World {
     now_us: u64,
@@ -167,7 +53,9 @@ pub struct World {
     rings: BTreeMap<Vec<(PeerId, u32)>, Arc<Ring>>,
     pub outcome: Outcome,
     pub healing: bool,
+    /// When the mesh was healthy for the first time.
     healthy_us: Option<u64>,
+    over: bool,
 }
 
 impl World {
@@ -195,6 +83,7 @@ impl World {
             outcome: Outcome::default(),
             healing: false,
             healthy_us: None,
+            over: false,
         }
     }
 
@@ -263,7 +152,7 @@ impl World {
             if self.outcome.steps.is_multiple_of(CHECK_EVERY) {
                 self.check_all()?;
             }
-            if let Some(at) = self.healthy_us {
+            if let Some(at) = self.healthy_us.filter(|_| self.over) {
                 return Ok(self.ended(at));
             }
         }
@@ -283,20 +172,21 @@ impl World {
     }
 
     fn happen(&mut self, event: Event) -> Result<(), String> {
-        match event {
-            Event::Of(h, life, of) => {
-                let host = &self.hosts[h];
-                if host.life() != life {
-                    return Ok(());
-                }
-                if host.paused_until_us > self.now_us {
-                    // A stopped process: everything waits for it, in order.
-                    let delay = host.paused_until_us - self.now_us;
-                    self.after(delay, Event::Of(h, life, of));
-                    return Ok(());
-                }
-                self.happen_to(h, of)
+        if let Event::Of(h, life, _) = &event {
+            let host = &self.hosts[*h];
+            if host.life() != *life {
+                return Ok(());
             }
+            if host.paused_until_us > self.now_us {
+                // A stopped process: everything waits for it, in order.
+                let delay = host.paused_until_us - self.now_us;
+                self.after(delay, event);
+                return Ok(());
+            }
+        }
+        note!(self, "{}", brief(&event));
+        match event {
+            Event::Of(h, _, of) => self.happen_to(h, of),
             Event::Start { host, life } if self.hosts[host].life() == life => self.start(host),
             Event::Start { .. } => Ok(()),
             Event::Joined { host, life, said } => self.joined(host, life, said),
@@ -344,6 +234,10 @@ impl World {
             Of::Task { task, run } => self.on_task(h, task, run),
             Of::Restart { task } => self.on_restart(h, task),
             Of::Pull { stage } => self.pull(h, stage),
+            Of::Consume { partition } => {
+                self.consume(h, partition);
+                Ok(())
+            }
             Of::LookForTasks => self.look_for_tasks(h),
             Of::Fetched(fetched) => self.on_fetched(h, *fetched),
             Of::Follow => self.follow(h),
@@ -363,12 +257,19 @@ impl World {
             self.healing = true;
             self.calm_down();
         }
+        self.check_segments()?;
         match self.is_healthy() {
             Ok(()) => {
+                self.healthy_us.get_or_insert(self.now_us);
+                if self.now_us < LEAST_US {
+                    self.after(LOOK_US, Event::Look);
+                    return Ok(());
+                }
                 self.check_all()?;
+                self.check_disks()?;
                 self.audit()?;
                 note!(self, "all is well");
-                self.healthy_us = Some(self.now_us);
+                self.over = true;
             }
             Err(why) if self.now_us > TROUBLE_US + HEALING_US => {
                 return Err(format!("the mesh does not heal: {why}"));

@@ -24,8 +24,9 @@ pub struct Menu {
     wiped: BTreeSet<ReplicaId>,
 }
 
+/// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+pub enum Fault {
     Crash,
     PowerCut,
     Cut,
@@ -41,21 +42,24 @@ enum Fault {
     FalseAlarm,
 }
 
-const ALL: [Fault; 13] = [
-    Fault::Crash,
-    Fault::PowerCut,
-    Fault::Cut,
-    Fault::Isolate,
-    Fault::Pause,
-    Fault::SlowDisk,
-    Fault::Wipe,
-    Fault::Clock,
-    Fault::HandOver,
-    Fault::Retarget,
-    Fault::Shrink,
-    Fault::Strain,
-    Fault::FalseAlarm,
-];
+impl Fault {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 13] = [
+        Self::Crash,
+        Self::PowerCut,
+        Self::Cut,
+        Self::Isolate,
+        Self::Pause,
+        Self::SlowDisk,
+        Self::Wipe,
+        Self::Clock,
+        Self::HandOver,
+        Self::Retarget,
+        Self::Shrink,
+        Self::Strain,
+        Self::FalseAlarm,
+    ];
+}
 
 impl Menu {
     pub fn draw(dice: &mut Dice) -> Self {
@@ -65,7 +69,7 @@ impl Menu {
             1 | 2 => 2,
             _ => peers,
         };
-        let mut kinds: Vec<Fault> = ALL.into_iter().filter(|_| dice.chance(600)).collect();
+        let mut kinds: Vec<Fault> = Fault::ALL.into_iter().filter(|_| dice.chance(600)).collect();
         kinds.push(Fault::Crash);
         Self {
             peers,
@@ -97,31 +101,38 @@ impl World {
         self.after(next, Event::Fault);
         if self.menu.joined < self.menu.joins && self.dice.chance(500) {
             self.menu.joined += 1;
-            self.retarget();
+            self.seat(3);
             return Ok(());
         }
         let kind = *self.dice.pick(&self.menu.kinds.clone());
         let peer = self.dice.range(1, self.menu.peers as u64 + 1) as i32;
-        match kind {
+        if self.befalls(peer, kind)? {
+            self.kinds[kind as usize] += 1;
+        }
+        Ok(())
+    }
+
+    /// A fault of this kind; false if there was nothing that it could do.
+    fn befalls(&mut self, peer: i32, kind: Fault) -> Result<bool, String> {
+        Ok(match kind {
             Fault::Crash => self.crash(peer),
-            Fault::PowerCut if self.dice.chance(300) => {
-                (1..=self.menu.peers).for_each(|p| self.crash(p))
-            }
-            Fault::PowerCut => {}
+            Fault::PowerCut => self.dice.chance(300) && self.power_cut(),
             Fault::Cut => {
                 let other = self.dice.range(1, self.menu.peers as u64 + 1) as i32;
-                self.cut(peer, other);
+                self.cut(peer, other)
             }
             Fault::Isolate => self.isolate(peer),
             Fault::Pause => {
                 let until = self.now_us() + self.dice.range(50_000, 3_000_000);
                 self.note(format_args!("p{peer} stops until {until}"));
                 self.peer(peer).paused_until_us = until;
+                true
             }
             Fault::SlowDisk => {
                 let slow_us =
                     if self.dice.chance(400) { 0 } else { self.dice.range(10_000, 300_000) };
                 self.peer(peer).slow_us = slow_us;
+                slow_us > 0
             }
             Fault::Wipe => self.wipe(peer),
             Fault::Clock => {
@@ -129,31 +140,40 @@ impl World {
                 let ahead = if self.dice.chance(400) { 0 } else { ahead };
                 self.note(format_args!("p{peer} has its clock ahead by {ahead} ms"));
                 self.peer(peer).wall_ahead_ms = ahead;
+                ahead != 0
             }
             Fault::HandOver => {
-                if let Some(leader) = self.leader() {
+                let leader = self.leader();
+                if let Some(leader) = leader {
                     self.note(format_args!("p{leader} hands over"));
                     self.input(leader, Input::HandOver)?;
                 }
+                leader.is_some()
             }
-            Fault::Retarget => self.retarget(),
+            Fault::Retarget => {
+                self.seat(3);
+                true
+            }
             Fault::Shrink => {
                 let seats = self.dice.range(1, 4) as usize;
-                if seats >= 3 || !self.may_miss_one() {
+                let may = seats >= 3 || !self.may_miss_one();
+                if may {
                     self.seat(seats);
                 }
+                may && seats < 3
             }
             Fault::Strain => {
                 let strained = self.dice.chance(500);
                 self.strain(peer, strained)?;
+                strained
             }
             Fault::FalseAlarm => {
                 let other = self.dice.range(1, self.menu.peers as u64 + 1) as i32;
                 let life = self.peers[&peer].life_number();
                 self.after(0, Event::Lost { peer, life, other });
+                other != peer
             }
-        }
-        Ok(())
+        })
     }
 
     fn strain(&mut self, peer: i32, strained: bool) -> Result<(), String> {
@@ -163,8 +183,8 @@ impl World {
     }
 
     /// Every process ends at once.
-    pub(super) fn power_cut(&mut self) {
-        (1..=self.menu.peers).for_each(|peer| self.crash(peer));
+    pub(super) fn power_cut(&mut self) -> bool {
+        (1..=self.menu.peers).filter(|peer| self.crash(*peer)).count() > 0
     }
 
     /// The group's configuration moved: the worst moment for the power to go.
@@ -187,7 +207,7 @@ impl World {
 
     /// Nobody hears a peer, and it hears nobody; half of the time the leader, and half of the time all notice at
     /// once that their connections broke. Clients reach everybody.
-    fn isolate(&mut self, peer: i32) {
+    fn isolate(&mut self, peer: i32) -> bool {
         let leader = self.leader().filter(|_| self.dice.chance(500));
         let peer = leader.unwrap_or(peer);
         let noticed = self.dice.chance(500);
@@ -199,11 +219,12 @@ impl World {
                 self.after(1_000, Event::Lost { peer: other, life, other: peer });
             }
         }
+        true
     }
 
-    pub(super) fn crash(&mut self, id: i32) {
+    pub(super) fn crash(&mut self, id: i32) -> bool {
         if !self.peers[&id].is_up() || self.healing {
-            return;
+            return false;
         }
         self.crashes += 1;
         let unsynced = self.peers[&id].disk.unsynced() as u64;
@@ -226,16 +247,18 @@ impl World {
                 }
             }
         }
+        true
     }
 
-    fn cut(&mut self, from: i32, to: i32) {
+    fn cut(&mut self, from: i32, to: i32) -> bool {
         if from == to {
-            return;
+            return false;
         }
         let lasts = self.dice.range(50_000, 2_500_000);
         self.note(format_args!("p{to} does not hear p{from} for {lasts} us"));
         self.network.cut(from, to);
         self.after(lasts, Event::Join { from, to });
+        true
     }
 
     /// Whether a member's disk was lost and it is not replaced yet. Who alone is to have everything must not lose it
@@ -249,12 +272,12 @@ impl World {
     }
 
     /// A disk is replaced by an empty one: allowed for one voter of three at a time, and for learners.
-    fn wipe(&mut self, id: i32) {
+    fn wipe(&mut self, id: i32) -> bool {
         // Only a leader knows who votes.
         let leader = self.leader().and_then(|leader| self.peers[&leader].replica.as_ref());
-        let Some(leader) = leader else { return };
+        let Some(leader) = leader else { return false };
         let configuration = leader.fold().configuration().clone();
-        let Some(mine) = self.peers[&id].replica.as_ref().map(Replica::id) else { return };
+        let Some(mine) = self.peers[&id].replica.as_ref().map(Replica::id) else { return false };
         let healing = configuration.members.keys().any(|id| self.menu.wiped.contains(id));
         // The others know the configuration: who was removed by it is not needed any more.
         let told = configuration.members.keys().filter(|member| **member != mine).all(|member| {
@@ -272,7 +295,7 @@ impl World {
             || shrinking
             || !settled
         {
-            return;
+            return false;
         }
         self.note(format_args!("p{id} loses its disk and {mine}"));
         self.crashes += 1;
@@ -283,14 +306,10 @@ impl World {
         let life = peer.life_number();
         let down = self.dice.range(1_500_000, 3_000_000);
         self.after(down, Event::Start { peer: id, life });
+        true
     }
 
-    /// The ring moves: a new epoch, other peers or another owner.
-    fn retarget(&mut self) {
-        self.seat(3);
-    }
-
-    /// A person lets so many peers have seats at most.
+    /// The ring moves: a new epoch, other peers or another owner; a person lets so many have seats at most.
     fn seat(&mut self, seats: usize) {
         let mut peers: Vec<PeerId> = (1..=self.menu.joined).map(PeerId).collect();
         self.dice.shuffle(&mut peers);

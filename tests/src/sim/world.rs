@@ -5,9 +5,10 @@ use super::bulk::Content;
 use super::clients::Clients;
 use super::dice::Dice;
 use super::driver::Peer;
-use super::faults::Menu;
+use super::faults::{Fault, Menu};
 use super::invariants::Invariants;
 use super::network::Network;
+use crate::brief::brief;
 use bytes::Bytes;
 use model::hash::hash64;
 use model::{MeshId, Op, PeerId, ReplicaId, ShardId};
@@ -80,6 +81,7 @@ pub struct World {
     pub(super) manifests: BTreeMap<u64, Content>,
     pub(super) next_request: u64,
     pub(super) crashes: u64,
+    pub(super) kinds: [u64; Fault::ALL.len()],
     pub(super) snapshots: u64,
     pub(super) healing: bool,
     /// The newest configuration that some replica was seen to be in, not joint: its epoch and next replica id.
@@ -113,6 +115,7 @@ impl World {
             manifests: BTreeMap::new(),
             next_request: 1,
             crashes: 0,
+            kinds: [0; Fault::ALL.len()],
             snapshots: 0,
             healing: false,
             settled_epoch: (0, 0),
@@ -186,6 +189,7 @@ impl World {
             simulated_ms: self.now_us / 1000,
             acknowledged: self.clients.acknowledged(),
             crashes: self.crashes,
+            kinds: self.kinds,
             snapshots: self.snapshots,
             terms: self.invariants.terms(),
             healed_ms: (healthy_us - TROUBLE_US) / 1000,
@@ -205,6 +209,7 @@ impl World {
                 return Ok(());
             }
         }
+        self.note(format_args!("{}", brief(&event)));
         match event {
             Event::Client { client } => self.client_moves(client),
             Event::Reply { request, reply } => self.client_hears(request, reply),

@@ -1,16 +1,18 @@
 //! `POST /v1/streams/{name}/events`: events as JSON become one batch a partition.
 
 use super::{DEPTH_MAX, EVENTS_MAX, Shown};
-use crate::BATCH_BYTES_MAX;
-use model::hash::bucket_of;
+use crate::{BATCH_BYTES_LIMIT, TIME_MS};
+use model::batch::HEADER_BYTES;
+use model::hash::{bucket_of, hash64};
 use model::{Batch, BatchBuilder, Problem};
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use utoipa::ToSchema;
 
 /// The request.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewEvents {
     /// At most [`EVENTS_MAX`]; the rest of a longer list is not even read.
@@ -23,7 +25,7 @@ pub struct NewEvents {
 
 /// One event. Key and value are strings (their UTF-8 bytes), `{"base64": "…"}` (those bytes), null
 /// (none) or any other JSON (its text, exactly as it was sent).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EventIn {
     #[serde(default)]
@@ -62,13 +64,13 @@ fn few<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<EventIn>, D::Er
 }
 
 /// The answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EventsAppended {
     pub appended: Vec<AppendedPart>,
 }
 
 /// Where the events of one partition lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AppendedPart {
     pub partition: u32,
     /// Of the first of them.
@@ -82,6 +84,22 @@ pub struct PartBatch {
     pub partition: u32,
     pub count: u32,
     pub batch: Batch,
+}
+
+/// What a request says for each of its partitions, whenever it comes: two requests under one idempotency key are the
+/// same if this is.
+pub fn bodies(
+    request: &NewEvents,
+    partitions: u32,
+    spread: u64,
+) -> Result<BTreeMap<u32, u64>, Problem> {
+    let parts = batches(request, partitions, 0, spread)?;
+    let body = |part: PartBatch| {
+        let batch = part.batch;
+        let times = batch.base_time_ms().to_le_bytes();
+        (part.partition, hash64(&[&times, &batch.bytes()[HEADER_BYTES..]].concat()))
+    };
+    Ok(parts.into_iter().map(body).collect())
 }
 
 /// Builds the batches of a request, one a partition, in the order of partitions.
@@ -115,6 +133,7 @@ pub fn batches(
     let mut builders: BTreeMap<u32, BatchBuilder> = BTreeMap::new();
     for (at, event) in request.events.iter().enumerate() {
         check_depth(at, event)?;
+        check_time(at, event)?;
         let (key, value) = (event.key.meant(), event.value.meant());
         let partition = request.partition.unwrap_or_else(|| match &key {
             Some(key) => bucket_of(key, partitions),
@@ -122,7 +141,7 @@ pub fn batches(
         });
         let builder = builders.entry(partition).or_default();
         builder.push(event.time_ms.unwrap_or(now_ms), key.as_deref(), value.as_deref(), &[]);
-        if builder.size() > BATCH_BYTES_MAX {
+        if builder.size() > BATCH_BYTES_LIMIT {
             return Err(too_large(partition, builder));
         }
     }
@@ -139,9 +158,21 @@ fn too_large(partition: u32, builder: &BatchBuilder) -> Problem {
     Problem::new(
         "SH0401",
         format!("the first {count} events of partition {partition} take {} bytes", builder.size()),
-        format!("a batch has at most {BATCH_BYTES_MAX} bytes"),
+        format!("no batch may have more than {BATCH_BYTES_LIMIT} bytes"),
         "send fewer events in one request, or smaller ones",
     )
+}
+
+fn check_time(at: usize, event: &EventIn) -> Result<(), Problem> {
+    match event.time_ms {
+        Some(time_ms) if time_ms < 0 || !TIME_MS.contains(&time_ms) => Err(Problem::new(
+            "SH0404",
+            format!("event {at} has the time {time_ms}"),
+            "times are milliseconds since 1970, up to the year 9999",
+            "send milliseconds, or leave `time_ms` out",
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn check_depth(at: usize, event: &EventIn) -> Result<(), Problem> {

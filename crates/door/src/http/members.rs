@@ -1,16 +1,17 @@
 //! `/readyz`, `/v1/members`, `/v1/health`, and what is wished of a peer.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// `GET /readyz`: 200 when ready, else 503.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Ready {
     pub ready: bool,
     pub reasons: Vec<String>,
 }
 
 /// `GET /v1/members`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Members {
     /// The id of the peer that answers.
     pub me: i32,
@@ -18,7 +19,7 @@ pub struct Members {
 }
 
 /// A peer as the one that answers sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Member {
     pub id: i32,
     pub name: String,
@@ -41,7 +42,7 @@ pub struct Member {
 }
 
 /// What gossip says of a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MemberState {
     Alive,
@@ -60,7 +61,7 @@ impl MemberState {
 }
 
 /// `GET /v1/health`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Health {
     /// One sentence.
     pub verdict: String,
@@ -72,7 +73,7 @@ pub struct Health {
 }
 
 /// How the shards are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ShardCount {
     pub total: u32,
     pub led: u32,
@@ -80,14 +81,21 @@ pub struct ShardCount {
 }
 
 /// How the peers are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PeerCount {
     pub alive: u32,
     pub total: u32,
 }
 
+/// What a wish is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Wished {
+    /// Where it stands in the catalogue's log.
+    pub index: u64,
+}
+
 /// `POST /v1/mesh/{leave,drain,undrain,remove}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WishBody {
     pub peer: i32,

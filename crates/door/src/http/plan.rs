@@ -1,9 +1,10 @@
 //! `/v1/mesh/plan`: what would move if peers came or were drained, before anything does.
 
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 /// `GET /v1/mesh/plan?add=2&drain=3,4`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct PlanQuery {
     /// Ordinary peers that would join.
@@ -15,7 +16,7 @@ pub struct PlanQuery {
 }
 
 /// The answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Plan {
     pub moves: Vec<PlanMove>,
     /// Copies of shards that there are now.
@@ -28,7 +29,7 @@ pub struct Plan {
 }
 
 /// One replica's way; without `from` a shard gains a copy, without `to` it loses one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PlanMove {
     pub shard: u16,
     pub from: Option<i32>,

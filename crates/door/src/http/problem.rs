@@ -3,6 +3,7 @@
 use model::Problem;
 use model::problem::CODES;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The content type of every error.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -11,7 +12,7 @@ pub const MEDIA_TYPE: &str = "application/problem+json";
 const BECAUSE_BYTES_MAX: usize = 300;
 
 /// The body of every error.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProblemBody {
     #[serde(rename = "type")]
     pub kind: String,
@@ -30,9 +31,11 @@ pub struct ProblemBody {
 pub fn status(code: &str) -> u16 {
     match code {
         "SH0001" | "SH0002" | "SH0402" | "SH0404" => 400,
-        "SH0301" | "SH0303" | "SH0304" | "SH0305" | "SH0306" | "SH0307" | "SH0308" => 404,
-        "SH0104" | "SH0105" | "SH0106" | "SH0202" | "SH0203" | "SH0302" => 409,
-        "SH0506" | "SH0507" | "SH0508" => 409,
+        "SH0301" | "SH0303" | "SH0304" | "SH0305" | "SH0306" | "SH0307" | "SH0308" | "SH0310" => {
+            404
+        }
+        "SH0104" | "SH0105" | "SH0106" | "SH0107" | "SH0202" | "SH0203" | "SH0302" => 409,
+        "SH0309" | "SH0311" | "SH0506" | "SH0507" | "SH0508" => 409,
         "SH0401" => 413,
         "SH0403" => 416,
         "SH0405" => 422,

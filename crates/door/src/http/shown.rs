@@ -112,6 +112,20 @@ impl Shown {
     }
 }
 
+impl utoipa::PartialSchema for Shown {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+        use utoipa::openapi::schema::{ObjectBuilder, SchemaType};
+        ObjectBuilder::new()
+            .schema_type(SchemaType::AnyValue)
+            .description(Some(
+                "Text as a string, other bytes as {\"base64\": …}, nothing as null; else any JSON",
+            ))
+            .into()
+    }
+}
+
+impl utoipa::ToSchema for Shown {}
+
 impl Default for Shown {
     fn default() -> Self {
         Self::value(&Value::Null)

@@ -3,12 +3,13 @@
 use super::Shown;
 use model::{Problem, Record};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 /// Partitions of a stream whose creator does not say.
 const PARTITIONS_USUAL: u32 = 16;
 
 /// `POST /v1/streams`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewStream {
     pub name: String,
@@ -39,13 +40,13 @@ impl NewStream {
 }
 
 /// `GET /v1/streams`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Streams {
     pub streams: Vec<Stream>,
 }
 
 /// A stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Stream {
     pub name: String,
     /// 32 hexadecimal digits.
@@ -59,7 +60,7 @@ pub struct Stream {
 }
 
 /// A partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Part {
     pub partition: u32,
     pub shard: u16,
@@ -71,7 +72,7 @@ pub struct Part {
 }
 
 /// `GET /v1/streams/{name}/events?…`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct EventsQuery {
     pub partition: u32,
@@ -89,8 +90,20 @@ impl EventsQuery {
     }
 }
 
+/// `GET /v1/streams/{name}/events/tail?…`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct TailQuery {
+    /// Only this partition, instead of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<u32>,
+    /// From here on, instead of from the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<i64>,
+}
+
 /// Events of one partition.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Events {
     pub events: Vec<Event>,
     /// Read on from here.
@@ -100,7 +113,7 @@ pub struct Events {
 }
 
 /// One event.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Event {
     pub partition: u32,
     pub offset: i64,

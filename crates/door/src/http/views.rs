@@ -2,15 +2,16 @@
 
 use super::Shown;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 /// `GET /v1/views`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Views {
     pub views: Vec<ViewSummary>,
 }
 
 /// A view.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ViewSummary {
     pub name: String,
     pub pipeline: String,
@@ -20,7 +21,7 @@ pub struct ViewSummary {
 }
 
 /// How fresh an answer must be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Consistency {
     /// Linearizable per shard: the leader asks its quorum.
@@ -40,15 +41,22 @@ impl Consistency {
 }
 
 /// `GET /v1/views/{name}/rows/{key}?…`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct RowQuery {
     #[serde(default)]
     pub consistency: Consistency,
 }
 
+/// `GET /v1/views/{name}/watch?key=K`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct WatchQuery {
+    pub key: String,
+}
+
 /// One row of a view.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Row {
     pub key: Shown,
     pub value: Shown,
@@ -64,13 +72,13 @@ pub struct Row {
 }
 
 /// Up to where the log had been applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RowPosition {
     pub index: u64,
 }
 
 /// `GET /v1/views/{name}/rows?…`: rows in the order of their keys.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct RowsQuery {
     /// The first key.
@@ -95,7 +103,7 @@ impl Default for RowsQuery {
 }
 
 /// The rows of a scan, and where each shard stood when it answered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ViewRows {
     pub rows: Vec<ViewRow>,
     /// Always `per shard`: a scan is not linearizable as a whole.
@@ -110,14 +118,14 @@ impl ViewRows {
 }
 
 /// A row of a scan.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ViewRow {
     pub key: Shown,
     pub value: Shown,
 }
 
 /// Where a shard stood.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ShardPosition {
     pub shard: u16,
     pub term: u64,
@@ -126,7 +134,7 @@ pub struct ShardPosition {
 }
 
 /// `GET /v1/views/{name}/positions?…`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct PositionsQuery {
     #[serde(default)]
@@ -137,13 +145,13 @@ pub struct PositionsQuery {
 }
 
 /// How far a view has read each source partition: the least of its buckets, or of the one asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ViewPositions {
     pub positions: Vec<Position>,
 }
 
 /// One source partition: all events below `offset` are in the view.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Position {
     pub stream: String,
     pub partition: u32,
@@ -151,13 +159,13 @@ pub struct Position {
 }
 
 /// `GET /v1/pipelines`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Pipelines {
     pub pipelines: Vec<PipelineRow>,
 }
 
 /// A pipeline in the list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PipelineRow {
     pub name: String,
     pub version: u32,
@@ -166,12 +174,14 @@ pub struct PipelineRow {
 }
 
 /// Whether a pipeline or task makes progress.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PipelineState {
     Running,
     /// No voter has the code, or it failed too often.
     Parked,
+    /// A person stopped it.
+    Paused,
 }
 
 impl PipelineState {
@@ -179,12 +189,13 @@ impl PipelineState {
         match self {
             Self::Running => "running",
             Self::Parked => "parked",
+            Self::Paused => "paused",
         }
     }
 }
 
 /// `GET /v1/pipelines/{name}`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PipelineDetail {
     pub name: String,
     pub version: u32,
@@ -194,7 +205,7 @@ pub struct PipelineDetail {
 }
 
 /// A stage of a pipeline.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StageDetail {
     pub name: String,
     pub buckets: u32,
@@ -206,7 +217,7 @@ pub struct StageDetail {
 }
 
 /// One task of a stage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TaskRow {
     pub bucket: u32,
     pub shard: u16,
@@ -214,6 +225,9 @@ pub struct TaskRow {
     /// `running`, `parked`, or what else its peer says of it.
     pub state: String,
     pub sequence: u64,
-    pub watermark_ms: i64,
+    /// No earlier event is expected; null while none has come.
+    pub watermark_ms: Option<i64>,
     pub restarts: u32,
+    /// Why it ended last, while it does not run.
+    pub because: Option<String>,
 }

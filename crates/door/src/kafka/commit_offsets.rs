@@ -5,6 +5,8 @@ use super::wire::{Flaw, Reader, Writer};
 use model::group::{Caller, Committed};
 use std::sync::Arc;
 
+/// From this version on a client knows of epochs of members.
+const EPOCHS_MIN: i16 = 9;
 /// The longest metadata of one offset, as Kafka's `offset.metadata.max.bytes`.
 const METADATA_BYTES_MAX: usize = 4_096;
 
@@ -84,12 +86,16 @@ pub(super) fn encode(writer: &mut Writer, version: i16, parts: &[CommittedPart])
     if version >= 3 {
         writer.i32(0);
     }
+    let told = |error| match error {
+        KafkaError::StaleConsumerEpoch if version < EPOCHS_MIN => KafkaError::IllegalGeneration,
+        other => other,
+    };
     writer.parts(
         parts,
         |part| &part.stream,
         |writer, part| {
             writer.i32(part.partition);
-            writer.error(part.result.err());
+            writer.error(part.result.err().map(told));
         },
     );
     writer.tags();

@@ -2,11 +2,13 @@
 
 use super::KafkaError;
 use super::wire::{Flaw, Reader, Writer};
-use model::group::Committed;
+use model::group::{Caller, Committed};
 use std::sync::Arc;
 
 /// From this version on many groups are asked for at once.
 const MANY_MIN: i16 = 8;
+/// From this version on a consumer says with which epoch it asks.
+const EPOCHS_MIN: i16 = 9;
 
 /// Streams' names and partitions.
 pub type Parts = Vec<(Arc<str>, i32)>;
@@ -23,6 +25,8 @@ pub struct CommittedOffsets {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedOffsets {
     pub group: String,
+    /// The consumer that asks, if it says who it is.
+    pub caller: Option<Caller>,
     /// `None`: all partitions that have one.
     pub parts: Option<Parts>,
 }
@@ -61,21 +65,26 @@ impl WantedOffsets {
 pub(super) fn decode(reader: &mut Reader, version: i16) -> Result<CommittedOffsets, Flaw> {
     let groups = if version < MANY_MIN {
         let group = reader.text("a group's name")?;
-        vec![WantedOffsets { group, parts: parts(reader)? }]
+        vec![WantedOffsets { group, caller: None, parts: parts(reader)? }]
     } else {
         reader.array("the list of groups", 3, |reader| {
             let group = reader.text("a group's name")?;
-            if version >= 9 {
-                let (_member, _epoch) = (reader.text_opt()?, reader.i32()?);
-            }
+            let caller = if version >= EPOCHS_MIN { caller(reader)? } else { None };
             let parts = parts(reader)?;
             reader.tags()?;
-            Ok(WantedOffsets { group, parts })
+            Ok(WantedOffsets { group, caller, parts })
         })?
     };
     let stable = version >= 7 && reader.bool()?;
     reader.tags()?;
     Ok(CommittedOffsets { groups, stable })
+}
+
+/// Who belongs to no group says so with nothing and a number below 0.
+fn caller(reader: &mut Reader) -> Result<Option<Caller>, Flaw> {
+    let (consumer, generation) = (reader.text_opt()?.unwrap_or_default(), reader.i32()?);
+    let is_one = !consumer.is_empty() || generation >= 0;
+    Ok(is_one.then_some(Caller { generation, consumer, instance: None }))
 }
 
 /// Partitions are bare numbers here, without tags of their own.

@@ -54,6 +54,8 @@ pub enum KafkaError {
     InvalidAssignment = 39,
     InvalidSetting = 40,
     InvalidRequest = 42,
+    /// A limit of the mesh, as if a policy of Kafka's.
+    Policy = 44,
     OutOfOrderSequence = 45,
     /// Clients take it as success.
     DuplicateSequence = 46,
@@ -92,7 +94,15 @@ pub enum KafkaError {
     ProducerFenced = 90,
     /// Again: no stream has this id.
     UnknownStreamId = 100,
+    /// The consumer gives up what it holds and joins anew.
+    FencedConsumerEpoch = 110,
+    /// Again: another process bears the instance's name.
+    UnreleasedInstance = 111,
+    UnsupportedAssignor = 112,
+    /// Again, once the consumer has heard its new epoch.
+    StaleConsumerEpoch = 113,
     UnsupportedEndpoint = 115,
+    InvalidPattern = 128,
 }
 
 impl KafkaError {
@@ -107,6 +117,7 @@ impl KafkaError {
             "SH0309" => Self::NotAllowed,
             "SH0301" | "SH0306" => Self::UnknownStream,
             "SH0302" => Self::StreamExists,
+            "SH0311" => Self::Policy,
             "SH0401" => Self::MessageTooLarge,
             "SH0402" => Self::CorruptMessage,
             "SH0403" => Self::OutOfRange,
@@ -136,7 +147,13 @@ impl From<&group::Refusal> for KafkaError {
             group::Refusal::ComeBack(_) => Self::ConsumerIdRequired,
             group::Refusal::Full => Self::GroupFull,
             group::Refusal::InUse => Self::GroupInUse,
-            group::Refusal::Missing => Self::GroupNotFound,
+            group::Refusal::Missing | group::Refusal::NotDealt => Self::GroupNotFound,
+            group::Refusal::OldEpoch => Self::FencedConsumerEpoch,
+            group::Refusal::StaleEpoch => Self::StaleConsumerEpoch,
+            group::Refusal::Unreleased => Self::UnreleasedInstance,
+            group::Refusal::NoAssignor => Self::UnsupportedAssignor,
+            group::Refusal::BadPattern => Self::InvalidPattern,
+            group::Refusal::BadAsk(_) => Self::InvalidRequest,
         }
     }
 }

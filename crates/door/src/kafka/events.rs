@@ -2,10 +2,32 @@
 //! no other could read. Compressed events are stored unread: opening them would cost more than all
 //! the rest of an append.
 
-/// Whether the bytes are exactly `count` well-formed events with offset deltas 0, 1, 2 …
-pub(super) fn well_formed(bytes: &[u8], count: i32) -> bool {
+use super::{KafkaError, Refused};
+use crate::TIME_MS;
+use model::batch::HEADERS_MAX;
+
+/// Refuses bytes that are not exactly `count` well-formed events with offset deltas 0, 1, 2 …, or have times that no
+/// event has.
+pub(super) fn check(bytes: &[u8], count: i32, base_time_ms: i64) -> Result<(), Refused> {
     let mut walk = Walk { bytes };
-    (0..i64::from(count)).all(|delta| walk.event(delta).is_some()) && walk.bytes.is_empty()
+    let mut in_time = true;
+    for delta in 0..i64::from(count) {
+        let Some(later_ms) = walk.event(delta) else { return Err(malformed()) };
+        let time_ms = base_time_ms.checked_add(later_ms);
+        in_time &= time_ms.is_some_and(|time_ms| TIME_MS.contains(&time_ms));
+    }
+    match (walk.bytes.is_empty(), in_time) {
+        (false, _) => Err(malformed()),
+        (true, true) => Ok(()),
+        (true, false) => {
+            let text = "an event's time is before 1970 or after 9999";
+            Err(Refused::new(KafkaError::InvalidTimestamp, text))
+        }
+    }
+}
+
+fn malformed() -> Refused {
+    Refused::new(KafkaError::InvalidRecord, "an event is malformed")
 }
 
 struct Walk<'a> {
@@ -13,23 +35,27 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn event(&mut self, delta: i64) -> Option<()> {
+    /// Passes one event; gives its time after the batch's.
+    fn event(&mut self, delta: i64) -> Option<i64> {
         let size = usize::try_from(self.varint()?).ok()?;
         let mut event = Walk { bytes: self.take(size)? };
         let _attributes = event.take(1)?;
-        let _time_delta = event.varint()?;
+        let later_ms = event.varint()?;
         if event.varint()? != delta {
             return None;
         }
         event.skip(true)?;
         event.skip(true)?;
         let headers = event.varint()?;
-        // Each takes two bytes at least, so this cannot run longer than the bytes last.
-        for _ in 0..u64::try_from(headers).ok()? {
+        // More than a reader takes would hide what lies behind them.
+        if !(0..=HEADERS_MAX).contains(&headers) {
+            return None;
+        }
+        for _ in 0..headers {
             event.skip(false)?;
             event.skip(true)?;
         }
-        event.bytes.is_empty().then_some(())
+        event.bytes.is_empty().then_some(later_ms)
     }
 
     fn take(&mut self, size: usize) -> Option<&'a [u8]> {
@@ -72,6 +98,7 @@ mod tests {
         builder.push(4, None, None, &[]);
         let batch = builder.build().expect("two events");
         let bytes = &batch.bytes()[HEADER_BYTES..];
+        let well_formed = |bytes: &[u8], count| check(bytes, count, 5).is_ok();
         assert!(well_formed(bytes, 2));
         assert!(!well_formed(bytes, 1) && !well_formed(bytes, 3));
         for cut in 0..bytes.len() {
@@ -80,5 +107,28 @@ mod tests {
         // Size, attributes, time, offset, null key, null value, 2^32 headers.
         let many = [22, 0, 0, 0, 1, 1, 0x80, 0x80, 0x80, 0x80, 0x40, 0];
         assert!(!well_formed(&many, 1));
+        let of = |count: usize| {
+            let mut builder = BatchBuilder::new();
+            builder.push(5, None, None, &vec![("h", None); count]);
+            builder.build().expect("one event")
+        };
+        let most = HEADERS_MAX as usize;
+        assert!(well_formed(&of(most).bytes()[HEADER_BYTES..], 1));
+        assert!(!well_formed(&of(most + 1).bytes()[HEADER_BYTES..], 1), "no reader takes them");
+    }
+
+    #[test]
+    fn times_that_no_event_has_are_refused_as_such() {
+        let mut builder = BatchBuilder::new();
+        [5, 4].iter().for_each(|time| builder.push(*time, None, None, &[]));
+        let batch = builder.build().expect("two events");
+        let bytes = &batch.bytes()[HEADER_BYTES..];
+        let checked = |base| check(bytes, 2, base).map_err(|refused| refused.error);
+        for fine in [5, 0, *TIME_MS.end()] {
+            assert_eq!(checked(fine), Ok(()), "{fine}");
+        }
+        for wrong in [-1, i64::MIN, *TIME_MS.end() + 1, i64::MAX] {
+            assert_eq!(checked(wrong), Err(KafkaError::InvalidTimestamp), "{wrong}");
+        }
     }
 }

@@ -4,6 +4,18 @@ use super::KafkaError;
 use super::wire::{Flaw, Reader, Writer};
 use serde::{Deserialize, Serialize};
 
+/// From this version on states are asked for and told …
+const STATES_MIN: i16 = 4;
+/// … and from this on the ways in which groups share.
+const TYPES_MIN: i16 = 5;
+
+/// The question: the states and ways that are wanted, in Kafka's words; all if there is none.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ListGroups {
+    pub states: Vec<String>,
+    pub types: Vec<String>,
+}
+
 /// One group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedGroup {
@@ -11,16 +23,35 @@ pub struct ListedGroup {
     /// What its clients are for, in their own word.
     pub kind: String,
     pub state: String,
+    /// Its coordinator deals out.
+    pub dealt: bool,
 }
 
-/// The question: the states that are wanted, in Kafka's words; all if there is none.
-pub(super) fn decode(reader: &mut Reader, version: i16) -> Result<Vec<String>, Flaw> {
-    let states = match version {
-        4.. => reader.array("the list of states", 1, |reader| reader.text("a state"))?,
-        _ => Vec::new(),
-    };
+impl ListGroups {
+    pub fn wants(&self, group: &ListedGroup) -> bool {
+        let is_among = |word: &str, all: &[String]| {
+            all.is_empty() || all.iter().any(|it| it.eq_ignore_ascii_case(word))
+        };
+        is_among(&group.state, &self.states) && is_among(group.way(), &self.types)
+    }
+}
+
+impl ListedGroup {
+    fn way(&self) -> &'static str {
+        if self.dealt { "Consumer" } else { "Classic" }
+    }
+}
+
+pub(super) fn decode(reader: &mut Reader, version: i16) -> Result<ListGroups, Flaw> {
+    let mut ask = ListGroups::default();
+    if version >= STATES_MIN {
+        ask.states = reader.array("the list of states", 1, |reader| reader.text("a state"))?;
+    }
+    if version >= TYPES_MIN {
+        ask.types = reader.array("the list of types", 1, |reader| reader.text("a type"))?;
+    }
     reader.tags()?;
-    Ok(states)
+    Ok(ask)
 }
 
 pub(super) fn encode(
@@ -37,8 +68,11 @@ pub(super) fn encode(
     for group in groups {
         writer.text(&group.group);
         writer.text(&group.kind);
-        if version >= 4 {
+        if version >= STATES_MIN {
             writer.text(&group.state);
+        }
+        if version >= TYPES_MIN {
+            writer.text(group.way());
         }
         writer.tags();
     }

@@ -18,7 +18,7 @@ pub struct Metadata {
 }
 
 /// One stream somebody asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Wanted {
     Name(String),
     Id(StreamId),

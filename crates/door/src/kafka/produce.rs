@@ -5,7 +5,7 @@
 
 use super::wire::{Flaw, Reader, Writer};
 use super::{Ask, KafkaError, Refused, Reply, events};
-use crate::BATCH_BYTES_LIMIT;
+use crate::{BATCH_BYTES_LIMIT, TIME_MS};
 use bytes::Bytes;
 use model::Batch;
 use model::batch::{self, Codec};
@@ -15,6 +15,8 @@ use std::sync::Arc;
 const VERSION_MIN: i16 = 3;
 /// Bytes of a batch after decompression; more is a bomb.
 const PLAIN_BYTES_MAX: usize = 64 << 20;
+/// What all compressed batches of a request may come to: opening them takes the time of whoever serves the connection.
+const PLAIN_REQUEST_BYTES: usize = 256 << 20;
 /// Older clients cannot read zstd, so they may not write it either.
 const ZSTD_VERSION_MIN: i16 = 7;
 /// Batches of one partition in one request; clients send one.
@@ -44,15 +46,10 @@ pub struct ProducePart {
 pub struct ProducedPart {
     pub stream: Arc<str>,
     pub partition: i32,
-    pub result: Result<Appended, Refused>,
-}
-
-/// Where the first event lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended {
-    pub base_offset: i64,
-    /// The partition's first offset, or -1.
+    /// The partition's first offset, or -1. A producer that was forgotten goes on only if it is told this.
     pub start_offset: i64,
+    /// The offset of its first event.
+    pub result: Result<i64, Refused>,
 }
 
 impl Produce {
@@ -65,7 +62,7 @@ impl ProducePart {
     /// The refusal of the batches themselves if there is one, else this.
     fn refuse(self, refused: Refused) -> ProducedPart {
         let result = Err(self.batches.err().unwrap_or(refused));
-        ProducedPart { stream: self.stream, partition: self.partition, result }
+        ProducedPart { stream: self.stream, partition: self.partition, start_offset: -1, result }
     }
 }
 
@@ -80,6 +77,7 @@ pub(super) fn decode(reader: &mut Reader, version: i16) -> Result<Decoded, Flaw>
     let acks = reader.i16()?;
     let timeout_ms = reader.i32()?;
     let mut parts = Vec::new();
+    let mut room = PLAIN_REQUEST_BYTES;
     let topics = reader.count(3)?.ok_or(Flaw::Null("the list of topics"))?;
     for _ in 0..topics {
         let stream = reader.name("a topic's name")?;
@@ -90,7 +88,8 @@ pub(super) fn decode(reader: &mut Reader, version: i16) -> Result<Decoded, Flaw>
             let partition = reader.i32()?;
             let bytes = reader.blob_opt()?;
             reader.tags()?;
-            let batches = named.clone().and_then(|()| check(bytes, version, &transactional));
+            let batches =
+                named.clone().and_then(|()| check(bytes, version, &transactional, &mut room));
             parts.push(ProducePart { stream: stream.clone(), partition, batches });
         }
         reader.tags()?;
@@ -114,6 +113,7 @@ fn check(
     bytes: Option<Bytes>,
     version: i16,
     transactional: &Option<String>,
+    room: &mut usize,
 ) -> Result<Vec<Batch>, Refused> {
     if version < VERSION_MIN {
         return Err(KafkaError::UnsupportedVersion.into());
@@ -125,7 +125,7 @@ fn check(
     let mut batches = Vec::with_capacity(1);
     while !bytes.is_empty() {
         let (batch, size) = Batch::first(&bytes).map_err(refused)?;
-        check_batch(&batch, version)?;
+        check_batch(&batch, version, room)?;
         if batch.is_transactional() && (transactional.is_none() || batch.producer_id() < 0) {
             let text = "a batch of a transaction comes without its id";
             return Err(Refused::new(KafkaError::InvalidTransaction, text));
@@ -140,7 +140,7 @@ fn check(
 }
 
 /// What a batch of a client must be beyond being well-formed.
-fn check_batch(batch: &Batch, version: i16) -> Result<(), Refused> {
+fn check_batch(batch: &Batch, version: i16, room: &mut usize) -> Result<(), Refused> {
     let wrong = |error, text: &'static str| Err(Refused::new(error, text));
     // A stream may be set to take less: the gateway knows.
     if batch.size() > BATCH_BYTES_LIMIT {
@@ -166,14 +166,21 @@ fn check_batch(batch: &Batch, version: i16) -> Result<(), Refused> {
         return wrong(KafkaError::UnsupportedCompression, "zstd needs Produce version 7");
     }
     // A batch that no reader can open would stop them all, so it is opened once before it is taken.
-    let plain = batch.plain(PLAIN_BYTES_MAX).map_err(|error| match (codec, error) {
+    let most = if codec == Codec::None { PLAIN_BYTES_MAX } else { PLAIN_BYTES_MAX.min(*room) };
+    let plain = batch.plain(most);
+    let spent = plain.as_ref().map_or(most, bytes::Bytes::len);
+    if codec != Codec::None {
+        *room = room.saturating_sub(spent);
+    }
+    let plain = plain.map_err(|error| match (codec, error) {
         (Codec::None, error) | (_, error @ batch::Error::Bomb(_)) => refused(error),
         (_, error) => Refused::new(KafkaError::CorruptMessage, error.to_string()),
     })?;
-    if !events::well_formed(&plain, batch.count()) {
-        return wrong(KafkaError::InvalidRecord, "an event is malformed");
+    let said = [batch.base_time_ms(), batch.max_time_ms()];
+    if said.iter().any(|time_ms| !TIME_MS.contains(time_ms)) {
+        return wrong(KafkaError::InvalidTimestamp, "a batch's time is before 1970 or after 9999");
     }
-    Ok(())
+    events::check(&plain, batch.count(), batch.base_time_ms())
 }
 
 fn refused(error: batch::Error) -> Refused {
@@ -207,17 +214,15 @@ pub(super) fn encode(writer: &mut Writer, version: i16, parts: &[ProducedPart]) 
 
 fn encode_part(writer: &mut Writer, version: i16, part: &ProducedPart) {
     let refused = part.result.as_ref().err();
-    let none = Appended { base_offset: -1, start_offset: -1 };
-    let appended = part.result.as_ref().unwrap_or(&none);
     writer.i32(part.partition);
     writer.error(refused.map(|r| r.error));
-    writer.i64(appended.base_offset);
+    writer.i64(*part.result.as_ref().unwrap_or(&-1));
     if version >= 2 {
         // The time of append: -1, since events keep the time their client gave them.
         writer.i64(-1);
     }
     if version >= 5 {
-        writer.i64(appended.start_offset);
+        writer.i64(part.start_offset);
     }
     if version >= 8 {
         writer.count(0);

@@ -32,6 +32,8 @@ pub const GROW_STREAMS: i16 = 37;
 pub const DELETE_GROUPS: i16 = 42;
 pub const ALTER_SETTINGS: i16 = 44;
 pub const DESCRIBE_MESH: i16 = 60;
+pub const DEAL_BEAT: i16 = 68;
+pub const DESCRIBE_DEALS: i16 = 69;
 
 /// One API and its versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +60,7 @@ pub const OFFERS: &[Offer] = &[
     Offer { api: LEAVE_GROUP, min: 0, max: 5, flexible: 4 },
     Offer { api: SYNC_GROUP, min: 0, max: 5, flexible: 4 },
     Offer { api: DESCRIBE_GROUPS, min: 0, max: 5, flexible: 5 },
-    Offer { api: LIST_GROUPS, min: 0, max: 4, flexible: 3 },
+    Offer { api: LIST_GROUPS, min: 0, max: 5, flexible: 3 },
     Offer { api: API_VERSIONS, min: 0, max: 4, flexible: 3 },
     Offer { api: CREATE_STREAMS, min: 0, max: 7, flexible: 5 },
     Offer { api: DELETE_STREAMS, min: 0, max: 6, flexible: 4 },
@@ -74,6 +76,8 @@ pub const OFFERS: &[Offer] = &[
     Offer { api: DELETE_GROUPS, min: 0, max: 2, flexible: 2 },
     Offer { api: ALTER_SETTINGS, min: 0, max: 1, flexible: 1 },
     Offer { api: DESCRIBE_MESH, min: 0, max: 1, flexible: 0 },
+    Offer { api: DEAL_BEAT, min: 0, max: 1, flexible: 0 },
+    Offer { api: DESCRIBE_DEALS, min: 0, max: 1, flexible: 0 },
 ];
 
 /// The offer of an API, if there is one.

@@ -34,6 +34,16 @@ impl Dice {
 /// One valid request of each API and version.
 fn corpus() -> Vec<Bytes> {
     let mut corpus = Vec::new();
+    for v in offered(ApiKey::ConsumerGroupHeartbeat) {
+        let parts = consumer_group_heartbeat_request::TopicPartitions::default();
+        let ask = ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(GroupId(text("readers")))
+            .with_member_id(text("m1"))
+            .with_member_epoch(3)
+            .with_subscribed_topic_names(Some(vec![topic("rain")]))
+            .with_topic_partitions(Some(vec![parts.with_partitions(vec![0, 1])]));
+        corpus.push(frame(ApiKey::ConsumerGroupHeartbeat, v, &ask));
+    }
     for v in offered(ApiKey::ApiVersions) {
         corpus.push(frame(ApiKey::ApiVersions, v, &ApiVersionsRequest::default()));
     }

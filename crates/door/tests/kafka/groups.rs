@@ -282,19 +282,28 @@ fn groups_are_listed_by_state_in_every_version() {
         if version >= 4 {
             ask = ask.with_states_filter(vec![text("Stable")]);
         }
+        if version >= 5 {
+            ask = ask.with_types_filter(vec![text("consumer")]);
+        }
         let request = asked(ApiKey::ListGroups, version, &ask);
-        let Ask::ListGroups(states) = &request.ask else { panic!("a list") };
-        assert_eq!(states.len(), usize::from(version >= 4));
-        let readers = ListedGroup {
+        let Ask::ListGroups(wanted) = &request.ask else { panic!("a list") };
+        assert_eq!(wanted.states.len(), usize::from(version >= 4));
+        let group = |state: &str, dealt| ListedGroup {
             group: "readers".into(),
             kind: "consumer".into(),
-            state: "Stable".into(),
+            state: state.into(),
+            dealt,
         };
+        let readers = group("Stable", true);
+        assert!(wanted.wants(&readers));
+        assert_eq!(wanted.wants(&group("Empty", true)), version < 4);
+        assert_eq!(wanted.wants(&group("Stable", false)), version < 5);
         let reply: ListGroupsResponse =
             answered(&request.head, Reply::ListGroups(Ok(vec![readers])));
         let group = &reply.groups[0];
         assert_eq!((&*group.group_id.0, &*group.protocol_type), ("readers", "consumer"));
         assert_eq!(&*group.group_state, if version >= 4 { "Stable" } else { "" });
+        assert_eq!(&*group.group_type, if version >= 5 { "Consumer" } else { "" });
         let refused = Reply::ListGroups(Err(KafkaError::CoordinatorLoading));
         let reply: ListGroupsResponse = answered(&request.head, refused);
         assert_eq!((reply.error_code, reply.groups.len()), (14, 0));

@@ -3,6 +3,7 @@
 
 mod admin;
 mod asking;
+mod deals;
 mod fuzz;
 mod groups;
 mod offsets;

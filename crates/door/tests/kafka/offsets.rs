@@ -50,6 +50,11 @@ fn offsets_are_committed_in_every_version() {
         let reply: OffsetCommitResponse = answered(&request.head, Reply::CommitOffsets(refused));
         let codes: Vec<i16> = reply.topics[0].partitions.iter().map(|it| it.error_code).collect();
         assert_eq!((&reply.topics[0].name, &codes[..]), (&topic("rain"), &[22, 22, 12][..]));
+        // Older clients do not know what an epoch is.
+        let refused = ask.clone().refuse(KafkaError::StaleConsumerEpoch);
+        let reply: OffsetCommitResponse = answered(&request.head, Reply::CommitOffsets(refused));
+        let code = reply.topics[0].partitions[0].error_code;
+        assert_eq!(code, if version >= 9 { 113 } else { 22 });
     }
 }
 
@@ -82,9 +87,12 @@ fn committed_offsets_are_told_in_every_version() {
         let Ask::CommittedOffsets(ask) = &request.ask else { panic!("offsets were asked") };
         assert_eq!(ask.stable, version >= 7);
         let parts = Some(vec![("rain".into(), 0), ("rain".into(), 1)]);
-        assert_eq!(ask.groups[0], WantedOffsets { group: "readers".into(), parts });
+        let caller = Caller { generation: 2, consumer: "m1".into(), instance: None };
+        let caller = (version >= 9).then_some(caller);
+        assert_eq!(ask.groups[0], WantedOffsets { group: "readers".into(), caller, parts });
         if version >= 8 {
-            assert_eq!(ask.groups[1], WantedOffsets { group: "others".into(), parts: None });
+            let others = WantedOffsets { group: "others".into(), caller: None, parts: None };
+            assert_eq!(ask.groups[1], others);
         }
         check_told(&request.head);
     }
@@ -113,7 +121,8 @@ fn check_told(head: &Head) {
     let epoch = if head.version >= 5 { 3 } else { -1 };
     assert_eq!(told, [(70, epoch, Some(text("here"))), (-1, -1, Some(text("")))]);
 
-    let wanted = WantedOffsets { group: "readers".into(), parts: Some(vec![("rain".into(), 0)]) };
+    let parts = Some(vec![("rain".into(), 0)]);
+    let wanted = WantedOffsets { group: "readers".into(), caller: None, parts };
     let refused = wanted.refuse(KafkaError::NotCoordinator);
     let reply: OffsetFetchResponse = answered(head, Reply::CommittedOffsets(vec![refused]));
     match head.version {
@@ -130,6 +139,6 @@ fn all_offsets_of_a_group_are_asked_by_null_from_version_2_on() {
         let ask = OffsetFetchRequest::default().with_group_id(group_id("g")).with_topics(None);
         let request = asked(ApiKey::OffsetFetch, version, &ask);
         let Ask::CommittedOffsets(ask) = request.ask else { panic!("offsets were asked") };
-        assert_eq!(ask.groups, [WantedOffsets { group: "g".into(), parts: None }]);
+        assert_eq!(ask.groups, [WantedOffsets { group: "g".into(), caller: None, parts: None }]);
     }
 }

@@ -25,7 +25,7 @@ fn a_newer_api_versions_is_answered_in_version_0_with_error_35_and_the_list() {
         let request = decode(raw(18, version, b"\0whatever")).expect("answered, not rejected");
         assert!(matches!(request.ask, Ask::Versions));
         let bytes = encode(&request.head, Reply::Versions).expect("a reply");
-        let mut expected = vec![1, 2, 3, 4, 0, 35, 0, 0, 0, 28];
+        let mut expected = vec![1, 2, 3, 4, 0, 35, 0, 0, 0, 30];
         expected.extend([0, 0, 0, 0, 0, 9]); // Produce
         expected.extend([0, 1, 0, 4, 0, 13]); // Fetch
         expected.extend([0, 2, 0, 1, 0, 7]); // ListOffsets
@@ -38,7 +38,7 @@ fn a_newer_api_versions_is_answered_in_version_0_with_error_35_and_the_list() {
         expected.extend([0, 13, 0, 0, 0, 5]); // LeaveGroup
         expected.extend([0, 14, 0, 0, 0, 5]); // SyncGroup
         expected.extend([0, 15, 0, 0, 0, 5]); // DescribeGroups
-        expected.extend([0, 16, 0, 0, 0, 4]); // ListGroups
+        expected.extend([0, 16, 0, 0, 0, 5]); // ListGroups
         expected.extend([0, 18, 0, 0, 0, 4]); // ApiVersions
         expected.extend([0, 19, 0, 0, 0, 7]); // CreateTopics
         expected.extend([0, 20, 0, 0, 0, 6]); // DeleteTopics
@@ -54,6 +54,8 @@ fn a_newer_api_versions_is_answered_in_version_0_with_error_35_and_the_list() {
         expected.extend([0, 42, 0, 0, 0, 2]); // DeleteGroups
         expected.extend([0, 44, 0, 0, 0, 1]); // IncrementalAlterConfigs
         expected.extend([0, 60, 0, 0, 0, 1]); // DescribeCluster
+        expected.extend([0, 68, 0, 0, 0, 1]); // ConsumerGroupHeartbeat
+        expected.extend([0, 69, 0, 0, 0, 1]); // ConsumerGroupDescribe
         assert_eq!(bytes[..4], (expected.len() as i32).to_be_bytes());
         assert_eq!(bytes[4..], expected);
         let list = ApiVersionsResponse::decode(&mut bytes.slice(8..), 0).expect("version 0");
@@ -70,7 +72,7 @@ fn api_versions_has_the_old_response_header_in_version_3_and_4() {
         let request = decode(frame(ApiKey::ApiVersions, version, &ask)).expect("valid");
         let bytes = encode(&request.head, Reply::Versions).expect("a reply");
         // Correlation, then at once the error code and the compact count; no tags in between.
-        assert_eq!(bytes[4..11], [1, 2, 3, 4, 0, 0, 29]);
+        assert_eq!(bytes[4..11], [1, 2, 3, 4, 0, 0, 31]);
     }
 }
 

@@ -62,10 +62,14 @@ fn batches_are_slices_of_the_request_in_every_version() {
 }
 
 fn check_produced(head: &Head) {
-    let part =
-        |stream: &str, partition, result| ProducedPart { stream: stream.into(), partition, result };
+    let part = |stream: &str, partition, result| ProducedPart {
+        stream: stream.into(),
+        partition,
+        start_offset: 7,
+        result,
+    };
     let parts = vec![
-        part("rain", 0, Ok(Appended { base_offset: 41, start_offset: 7 })),
+        part("rain", 0, Ok(41)),
         part("rain", 1, Err(Refused::new(KafkaError::CorruptMessage, "the checksum differs"))),
         part("snow", 0, Err(KafkaError::NotLeader.into())),
     ];
@@ -77,6 +81,7 @@ fn check_produced(head: &Head) {
     assert_eq!((good.base_offset, good.log_append_time_ms), (41, -1));
     assert_eq!(good.log_start_offset, if head.version >= 5 { 7 } else { -1 });
     assert_eq!((bad.index, bad.error_code, bad.base_offset), (1, 2, -1));
+    assert_eq!(bad.log_start_offset, if head.version >= 5 { 7 } else { -1 });
     let message = (head.version >= 8).then_some("the checksum differs");
     assert_eq!(bad.error_message.as_deref(), message);
     let snow = &reply.responses[1];

@@ -148,7 +148,13 @@ impl<K: Kept> Core for Windowing<K> {
 
 /// What comes too late for its window is not lost silently.
 pub(super) fn bury_late(item: &Item<'_>, shown: &[u8], turn: &mut Turn) -> Result<(), Failure> {
-    let letter =
-        Letter { time_ms: item.time_ms, key: item.key, value: shown, cause: "late", attempt: 1 };
+    let letter = Letter {
+        time_ms: item.time_ms,
+        key: item.key,
+        value: shown,
+        cause: "late",
+        attempt: 1,
+        whole: false,
+    };
     turn.late(&letter)
 }

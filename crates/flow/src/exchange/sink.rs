@@ -6,6 +6,7 @@ use crate::chain::{Pass, RunEvent};
 use crate::chunk::{Item, put_item};
 use crate::event::Event;
 use crate::key::bucket_of_row;
+use crate::retry::{Meant, meant};
 use crate::stage::{SourceCode, StageCode};
 use bytes::Bytes;
 use model::Batch;
@@ -29,6 +30,10 @@ pub(crate) struct Sink {
     code: Arc<StageCode>,
     source_index: usize,
     partition: u32,
+    /// `<pipeline>.<stage>`: whom events that are tried again name.
+    stage: String,
+    /// For whom the current event is.
+    meant: Meant,
     buckets: Vec<Vec<u8>>,
     /// The buckets whose items are kept.
     wanted: Arc<[bool]>,
@@ -57,10 +62,13 @@ impl Sink {
     pub(super) fn new(code: Arc<StageCode>, source_index: usize, partition: u32) -> Self {
         assert!(source_index < code.sources.len(), "the stage has this source");
         let buckets = vec![Vec::new(); code.buckets as usize];
+        let stage = format!("{}.{}", code.pipeline, code.name);
         Self {
             code,
             source_index,
             partition,
+            stage,
+            meant: Meant::All,
             wanted: vec![true; buckets.len()].into(),
             news: vec![false; buckets.len()],
             buckets,
@@ -145,6 +153,10 @@ impl Sink {
 
     fn event(&mut self, event: &Event, run: &RunEvent, lane: &mut Lane) {
         self.begin(event, lane);
+        self.meant = meant(event, &self.stage);
+        if self.meant == Meant::Others {
+            return;
+        }
         let mut attempt = 1;
         loop {
             self.touched.clear();
@@ -191,6 +203,9 @@ impl Sink {
         } else {
             bucket_of_row(&self.key, buckets)
         };
+        if matches!(self.meant, Meant::Bucket(only) if only != bucket) {
+            return Ok(());
+        }
         self.news[bucket as usize] = true;
         if !self.wanted[bucket as usize] {
             return Ok(());

@@ -18,11 +18,14 @@ pub(super) struct Source {
     /// When it last had events.
     pub(super) moved_ms: Option<u64>,
     pub(super) is_idle: bool,
+    /// A stage writes it, and says whether it is idle.
+    pub(super) is_written: bool,
 }
 
 impl Source {
     /// What the source answered: with nothing for long enough, it is idle.
     pub(super) fn observe(&mut self, now_ms: u64, has_moved: bool, activity: Activity) {
+        self.is_written = activity != Activity::Unsaid;
         let since = *self.moved_ms.get_or_insert(now_ms);
         if !has_moved && activity == Activity::Idle {
             self.is_idle = true;

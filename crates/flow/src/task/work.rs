@@ -1,5 +1,6 @@
 //! One attempt at a step: user code runs here, and may panic.
 
+use super::source::Source;
 use super::{Place, Task};
 use crate::Error;
 use crate::carry::Failure;
@@ -7,8 +8,9 @@ use crate::chunk::{Chunk, Item};
 use crate::core::{Letter, Unit};
 use crate::exchange::ATTEMPTS_MAX;
 use crate::state::{COMMIT_BYTES_MAX, STEP_BYTES};
-use model::PartitionId;
 use model::entry::row;
+use model::{PartitionId, StreamId};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How far an attempt came.
@@ -32,6 +34,14 @@ pub(super) enum Fault {
         unit: Unit,
         failure: Failure,
     },
+}
+
+/// How far an attempt came.
+#[derive(Default)]
+struct Done {
+    units: usize,
+    /// The units are folded, and what they came to is being told.
+    is_flushing: bool,
 }
 
 /// What ended an attempt early, before the unit is known.
@@ -65,9 +75,15 @@ impl Task {
         stop: Option<&Unit>,
         units_max: usize,
     ) -> Result<Progress, Fault> {
-        let mut units = 0;
-        let call = || self.work(chunks, stop, units_max, &mut units);
-        let failure = match catch_unwind(AssertUnwindSafe(call)) {
+        let mut done = Done::default();
+        let call = || self.work(chunks, stop, units_max, &mut done);
+        let outcome = catch_unwind(AssertUnwindSafe(call));
+        let Done { units, is_flushing } = done;
+        let failure = match outcome {
+            // What many units came to fails when it is told: which of them it was shows when they are fewer.
+            Ok(Err(Halt::User(_))) | Err(_) if is_flushing && units > 1 => {
+                return Err(Fault::TooMuch { units });
+            }
             Ok(Ok(_) | Err(Halt::User(_)))
                 if self.turn.state.bytes() > COMMIT_BYTES_MAX && units > 1 =>
             {
@@ -89,8 +105,9 @@ impl Task {
         chunks: &[Chunk],
         stop: Option<&Unit>,
         units_max: usize,
-        units: &mut usize,
+        done: &mut Done,
     ) -> Result<Progress, Halt> {
+        let Done { units, is_flushing } = done;
         self.open()?;
         self.turn.watermark_ms = self.watermark_ms;
         let mut progress = Progress {
@@ -114,7 +131,9 @@ impl Task {
                 break;
             }
         }
+        *is_flushing = true;
         self.core.as_mut().expect("it was opened").flush(&mut self.turn)?;
+        *is_flushing = false;
         if is_whole {
             progress.watermark_ms = self.watermark(&progress.reached);
             self.turn.watermark_ms = progress.watermark_ms;
@@ -173,7 +192,7 @@ impl Task {
                 }
                 Some(cause) => {
                     progress.dead += 1;
-                    self.bury(&item, item.value, cause, ATTEMPTS_MAX)?;
+                    self.bury(&item, item.value, cause, true)?;
                 }
             }
         }
@@ -199,7 +218,8 @@ impl Task {
         } else {
             None
         };
-        self.bury(item, shown.as_deref().unwrap_or(item.value), &cause, ATTEMPTS_MAX)?;
+        let whole = item.failed.is_some();
+        self.bury(item, shown.as_deref().unwrap_or(item.value), &cause, whole)?;
         progress.dead += 1;
         Ok(true)
     }
@@ -209,9 +229,10 @@ impl Task {
         item: &Item<'_>,
         value: &[u8],
         cause: &str,
-        attempt: u32,
+        whole: bool,
     ) -> Result<(), Failure> {
-        let letter = Letter { time_ms: item.time_ms, key: item.key, value, cause, attempt };
+        let attempt = ATTEMPTS_MAX;
+        let letter = Letter { time_ms: item.time_ms, key: item.key, value, cause, attempt, whole };
         self.turn.bury(&letter)
     }
 
@@ -219,12 +240,17 @@ impl Task {
     fn watermark(&self, reached: &[(PartitionId, Place)]) -> i64 {
         let (mut least, mut most) = (None, i64::MIN);
         let mut reached = reached.iter().peekable();
+        // The buckets of a stage say one after the other that they are at work again: till then their last promise holds.
+        let at_work = |source: &Source| source.is_written && !source.is_idle;
+        let woken = self.sources.iter().filter(|(_, source)| at_work(source));
+        let woken: BTreeSet<StreamId> = woken.map(|(partition, _)| partition.stream).collect();
         // Both are in the order of partitions.
         for (partition, source) in &self.sources {
             let moved = reached.next_if(|(of, _)| of == partition);
             let at = moved.map_or(source.reached.watermark_ms, |(_, place)| place.watermark_ms);
             most = most.max(at);
-            if !source.is_idle {
+            let is_awaited = source.is_written && woken.contains(&partition.stream);
+            if !source.is_idle || is_awaited {
                 least = Some(least.map_or(at, |least: i64| least.min(at)));
             }
         }
@@ -282,7 +308,8 @@ impl Task {
         let given_up = given_up.filter(|tried| tried.attempts >= ATTEMPTS_MAX);
         let Some(cause) = given_up.map(|tried| tried.cause.clone()) else { return Ok(false) };
         let attempt = ATTEMPTS_MAX;
-        let letter = Letter { time_ms: at_ms, key, value: &[], cause: &cause, attempt };
+        let letter =
+            Letter { time_ms: at_ms, key, value: &[], cause: &cause, attempt, whole: false };
         self.turn.bury(&letter)?;
         progress.dead += 1;
         Ok(true)

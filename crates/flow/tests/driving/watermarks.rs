@@ -94,17 +94,28 @@ fn a_promise_holds_from_the_end_of_the_source_on() {
     assert_eq!(chunk.watermark_ms, 70);
     chunk.promise((60, false), 5);
     assert_eq!(chunk.watermark_ms, 70, "it never falls");
+    chunk.promise((80, true), 6);
+    assert_eq!(chunk.activity, Activity::Active, "what is not read yet is to be waited for");
+    chunk.promise((80, true), 5);
+    assert_eq!(chunk.activity, Activity::Idle);
 }
 
+/// The buckets of a stage wake one after the other, each with a commit in a shard of its own.
 #[test]
-fn a_source_that_a_stage_writes_is_idle_when_that_stage_is() {
+fn a_source_that_a_stage_writes_is_idle_when_all_of_that_stage_is() {
     let code = closing(2);
     let sources = vec![SourceStream { stream: SOURCE.stream, partitions: 2 }];
     let output = Some(PartitionId { stream: StreamId(8), partition: 0 });
     let streams = TaskStreams { output, sides: Vec::new(), dead: DEAD, sources };
     let id = TaskId { stage: StageId(1), bucket: 0 };
-    let cases = [(Activity::Active, 7), (Activity::Idle, 100), (Activity::Unsaid, 100)];
-    for (activity, watermark_ms) in cases {
+    let (active, idle) = (Activity::Active, Activity::Idle);
+    let cases = [
+        (active, active, 7),
+        (idle, active, 7),
+        (idle, idle, 100),
+        (Activity::Unsaid, active, 100),
+    ];
+    for (activity, others, watermark_ms) in cases {
         let mut task =
             Task::new(id, Arc::clone(&code), Restored::default(), streams.clone()).unwrap();
         let mut actions = Vec::new();
@@ -113,15 +124,14 @@ fn a_source_that_a_stage_writes_is_idle_when_that_stage_is() {
                 .map(|partition| Chunk::nothing(PartitionId { partition, ..SOURCE }, 0))
                 .into();
             (chunks[0].watermark_ms, chunks[0].activity) = (7, activity);
-            // The other one has something all the time.
-            (chunks[1].watermark_ms, chunks[1].activity) = (100, Activity::Active);
+            (chunks[1].watermark_ms, chunks[1].activity) = (100, others);
             task.step(now_ms, Input::Chunks(chunks), &mut actions).unwrap();
         }
-        assert_eq!(task.watermark_ms(), watermark_ms, "{activity:?}");
+        assert_eq!(task.watermark_ms(), watermark_ms, "{activity:?}, {others:?}");
         task.step(61_000, Input::Time, &mut actions).unwrap();
         let commit = commit_of(&mut actions);
         assert_eq!(commit.watermark_ms, watermark_ms, "others wait for it: it is committed soon");
-        assert!(!commit.is_idle);
+        assert_eq!(commit.is_idle, others == idle);
     }
 }
 

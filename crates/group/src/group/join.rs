@@ -49,7 +49,7 @@ impl Group {
     }
 
     fn check(&self, join: &Join) -> Result<(), Refusal> {
-        if !SESSION_MS.contains(&join.session_ms) {
+        if !SESSION_MS.contains(&join.session_ms) || join.rebalance_ms <= 0 {
             return Err(Refusal::BadSession);
         }
         if join.kind.is_empty() || join.protocols.is_empty() {

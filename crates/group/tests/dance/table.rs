@@ -56,6 +56,7 @@ impl Table {
                 Action::Commit { request, .. } | Action::Delete { request } => {
                     self.passed.push(request);
                 }
+                Action::Deal { .. } => panic!("nobody deals in a dance"),
             }
         }
     }

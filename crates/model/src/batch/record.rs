@@ -14,7 +14,7 @@ pub struct Record {
 }
 
 /// Headers of one event; more is malformed.
-const HEADERS_MAX: i64 = 10_000;
+pub const HEADERS_MAX: i64 = 10_000;
 
 /// Iterates over the events of one batch.
 #[derive(Debug)]

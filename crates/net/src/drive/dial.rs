@@ -139,7 +139,10 @@ impl Drive {
     ) {
         if let Some(Asked { shown, reply }) = self.state.asked.remove(&id) {
             let error = failure::of_dial(&shown, error);
-            tracing::warn!(address = shown, %error, "dial failed");
+            // who waits for a peer to start asks again and again
+            if self.state.refusals.is_due(&shown, Instant::now()) {
+                tracing::warn!(address = shown, %error, "dial failed");
+            }
             return drop(reply.send(Err(error)));
         }
         let luck = self.draw();

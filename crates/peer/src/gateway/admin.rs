@@ -67,7 +67,7 @@ impl Door {
             return Ok(());
         }
         let what = format!("stream `{name}` was not grown");
-        let change = Change::Grow { stream: stream.id, partitions };
+        let change = Change::Grow { stream: stream.id, partitions, most: self.partitions_max };
         self.change(&what, change).await.map_err(|problem| Refused::from(&problem))
     }
 

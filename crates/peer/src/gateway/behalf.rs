@@ -1,4 +1,5 @@
 //! A listener of one address: what other peers lead they do on behalf of this one, for clients that can reach only it.
+//! Where offsets begin and end any listener asks them.
 //!
 //! Parts of a request are sorted by who leads them, asked side by side, and put together again in the client's order;
 //! what is led here takes the same way. Produce and commits need none of this: the router forwards operations anyway.
@@ -6,12 +7,13 @@
 
 use super::Door;
 use super::fetch::{WAIT, known};
+use super::room::Room;
 use crate::call::{Ask, Said};
 use crate::limits;
 use bytes::Bytes;
 use door::kafka::{
-    EpochEnd, EpochPart, Fetch, FetchPart, FetchedPart, FoundPart, KafkaError, ListOffsets,
-    ListedGroup, OffsetPart, TrimPart, TrimmedPart,
+    EpochEnd, EpochPart, Fetch, FetchPart, FetchedPart, FoundPart, KafkaError, ListGroups,
+    ListOffsets, ListedGroup, OffsetPart, TrimPart, TrimmedPart,
 };
 use futures::future::{join_all, select_all};
 use model::catalogue::Stream;
@@ -29,7 +31,7 @@ pub enum Behalf {
     Trim(Vec<TrimPart>),
     Epochs(Vec<EpochPart>),
     Group { group: String, ask: group::Ask },
-    ListGroups(Vec<String>),
+    ListGroups(ListGroups),
 }
 
 /// What it is to be told.
@@ -62,19 +64,19 @@ impl Door {
         let mut this = self.clone();
         this.single = false;
         match ask {
-            Behalf::Fetch(ask) => Told::Fetch(this.fetch(ask).await),
+            Behalf::Fetch(ask) => Told::Fetch(this.fetch(ask, &this.room()).await),
             Behalf::ListOffsets(ask) => Told::ListOffsets(this.list_offsets(ask).await),
             Behalf::Trim(parts) => Told::Trim(this.trim_streams(parts).await),
             Behalf::Epochs(parts) => Told::Epochs(this.epochs(parts).await),
             Behalf::Group { group, ask } => Told::Group(this.ask_group_here(group, ask).await),
-            Behalf::ListGroups(states) => Told::ListGroups(this.list_groups(states).await),
+            Behalf::ListGroups(ask) => Told::ListGroups(this.list_groups(&ask).await),
         }
     }
 
-    /// Who leads the shard, if that is another peer and this one must forward.
-    pub(super) fn elsewhere(&self, shard: ShardId) -> Option<PeerId> {
+    /// Who leads the shard, if that is another peer and this one forwards.
+    pub(super) fn elsewhere(&self, shard: ShardId, forwards: bool) -> Option<PeerId> {
         let leader = self.board().leader(shard).filter(|leader| *leader != self.board().me());
-        leader.filter(|_| self.single)
+        leader.filter(|_| forwards)
     }
 
     /// Asks a peer, or this one, for its part; nothing if it does not answer in time.
@@ -155,10 +157,9 @@ impl Door {
         answers.into_values().collect()
     }
 
+    /// Every listener asks the leaders: not every client asks who leads now when it is told that this peer does not
+    /// (aiokafka's consumer would ask here again until its metadata is five minutes old).
     pub(super) async fn list_offsets_any(&self, ask: ListOffsets) -> Vec<FoundPart> {
-        if !self.single {
-            return self.list_offsets(ask).await;
-        }
         let catalogue = self.board().catalogue();
         let leader = |it: &OffsetPart| self.leader_of(catalogue.stream(&it.stream), it.partition);
         let sorted = self.sort(ask.parts, leader);
@@ -172,10 +173,8 @@ impl Door {
         .await
     }
 
+    /// Every listener asks the leaders, as above: who administers streams asks once.
     pub(super) async fn trim_any(&self, parts: Vec<TrimPart>) -> Vec<TrimmedPart> {
-        if !self.single {
-            return self.trim_streams(parts).await;
-        }
         let catalogue = self.board().catalogue();
         let leader = |it: &TrimPart| self.leader_of(catalogue.stream(&it.stream), it.partition);
         let told = |told| if let Told::Trim(found) = told { Some(found) } else { None };
@@ -195,15 +194,15 @@ impl Door {
     /// The groups of all peers that answer: those of a dead one are led by others soon.
     pub(super) async fn list_groups_any(
         &self,
-        states: Vec<String>,
+        ask: ListGroups,
     ) -> Result<Vec<ListedGroup>, KafkaError> {
         if !self.single {
-            return self.list_groups(states).await;
+            return self.list_groups(&ask).await;
         }
         let peers: Vec<PeerId> = self.board().catalogue().roster.keys().copied().collect();
         let asked = peers
             .into_iter()
-            .map(|peer| self.ask_for(peer, Behalf::ListGroups(states.clone()), limits::CALL));
+            .map(|peer| self.ask_for(peer, Behalf::ListGroups(ask.clone()), limits::CALL));
         let mut listed = BTreeMap::new();
         for told in join_all(asked).await {
             if let Some(Told::ListGroups(groups)) = told {
@@ -213,9 +212,9 @@ impl Door {
         Ok(listed.into_values().collect())
     }
 
-    pub(super) async fn fetch_any(&self, ask: Fetch) -> Vec<FetchedPart> {
+    pub(super) async fn fetch_any(&self, ask: Fetch, room: &Room) -> Vec<FetchedPart> {
         if !self.single {
-            return self.fetch(ask).await;
+            return self.fetch(ask, room).await;
         }
         let wait = Duration::from_millis(u64::from(ask.max_wait_ms)).min(WAIT);
         let until = Instant::now() + wait;
@@ -230,7 +229,19 @@ impl Door {
             let left = until.saturating_duration_since(Instant::now());
             let enough = total >= ask.min_bytes as usize || refused || left.is_zero();
             if enough || self.board().stopping() {
-                return parts;
+                if room.try_take(2 * total) || self.board().stopping() {
+                    return parts;
+                }
+                // Nothing is held while others take theirs; then it is asked for once more.
+                drop(parts);
+                if !room.take(2 * total).await {
+                    return ask
+                        .parts
+                        .into_iter()
+                        .map(|it| it.refuse(KafkaError::NotLeader))
+                        .collect();
+                }
+                return self.fetch_now(&ask).await;
             }
             self.news_anywhere(&ask, left.min(limits::CALL / 3)).await;
         }

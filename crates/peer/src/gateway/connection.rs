@@ -2,14 +2,14 @@
 
 use super::Door;
 use super::frames::{Credit, Ended, Frames, Patience};
+use super::numbers::Numbers;
+use super::room::Room;
 use crate::limits;
 use door::kafka::{self, Ask, FetchReply, Head, KafkaError, Reply};
 use futures::future::BoxFuture;
-use model::{Origin, ShardId, group};
-use std::collections::HashMap;
+use model::group;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncWriteExt, BufWriter};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,36 +22,9 @@ const WRITE_BYTES: usize = 64 << 10;
 struct Due {
     head: Head,
     reply: BoxFuture<'static, Reply>,
+    /// What the answer takes, until it is out.
+    room: Arc<Room>,
     _credit: Credit,
-}
-
-/// Numbers the appends of one connection that have no producer id, per shard.
-pub(super) struct Numbers {
-    origin: (u64, u64),
-    next: HashMap<ShardId, u64>,
-    /// An append was given up: its number is lost, so a new origin begins.
-    broken: Arc<AtomicBool>,
-}
-
-impl Numbers {
-    pub fn new(door: &Door) -> Self {
-        Self { origin: door.fresh_origin(), next: HashMap::new(), broken: Arc::default() }
-    }
-
-    pub fn next(&mut self, door: &Door, shard: ShardId) -> Origin {
-        if self.broken.swap(false, Ordering::Relaxed) {
-            *self = Self::new(door);
-        }
-        let number = self.next.entry(shard).or_default();
-        let sequence = *number;
-        *number += 1;
-        Origin::Door { door: self.origin.0, connection: self.origin.1, sequence }
-    }
-
-    /// Set when an append of this origin is given up.
-    pub fn broken(&self) -> Arc<AtomicBool> {
-        self.broken.clone()
-    }
 }
 
 /// Accepts clients until the listener fails for good.
@@ -83,7 +56,8 @@ async fn client(stream: TcpStream, from: SocketAddr, door: Door) {
     let (reader, writer) = stream.into_split();
     let (due, answers) = mpsc::channel(limits::CONNECTION_REQUESTS);
     let write = tokio::spawn(write(writer, answers));
-    let why = read(reader, from, &door, due).await;
+    let mut numbers = door.spare.take();
+    let why = read(reader, from, (&door, &mut numbers), due).await;
     match why.complaint() {
         Some(kind) if door.may_complain(from.ip(), kind) => {
             tracing::warn!(%from, %why, "a Kafka connection is closed");
@@ -94,17 +68,19 @@ async fn client(stream: TcpStream, from: SocketAddr, door: Door) {
     if write.await.is_err() {
         tracing::debug!(%from, "the writer of a connection was stopped");
     }
+    // What is under way no more has its answer, or has broken them.
+    door.spare.put_back(numbers);
 }
 
 /// Begins what the client asks, request by request, until none can follow.
 async fn read(
     reader: OwnedReadHalf,
     from: SocketAddr,
-    door: &Door,
+    (door, numbers): (&Door, &mut Numbers),
     due: mpsc::Sender<Due>,
 ) -> Ended {
-    let mut frames = Frames::new(reader, door.credits.clone(), Patience::default());
-    let mut numbers = Numbers::new(door);
+    let meter = door.board().meter.clone();
+    let mut frames = Frames::new(reader, door.credits.clone(), Patience::default(), meter);
     loop {
         let (frame, credit) = match frames.next().await {
             Ok(next) => next,
@@ -115,11 +91,14 @@ async fn read(
             Err(reject) => return reject.into(),
         };
         let mut ask = request.ask;
-        if let Ask::Group { ask: group::Ask::Join(join), .. } = &mut ask {
-            join.host = format!("/{}", from.ip());
+        match &mut ask {
+            Ask::Group { ask: group::Ask::Join(join), .. } => join.host = format!("/{}", from.ip()),
+            Ask::Group { ask: group::Ask::Hold(beat), .. } => beat.host = format!("/{}", from.ip()),
+            _ => {}
         }
-        let reply = door.begin(ask, &mut numbers);
-        let answer = Due { head: request.head, reply, _credit: credit };
+        let room = Arc::new(door.room());
+        let reply = door.begin(ask, numbers, &room);
+        let answer = Due { head: request.head, reply, room, _credit: credit };
         if due.send(answer).await.is_err() {
             return Ended::Gone;
         }
@@ -128,7 +107,7 @@ async fn read(
 
 async fn write(writer: OwnedWriteHalf, mut answers: mpsc::Receiver<Due>) {
     let mut writer = BufWriter::with_capacity(WRITE_BYTES, writer);
-    while let Some(Due { head, reply, _credit }) = answers.recv().await {
+    while let Some(Due { head, reply, room: _room, _credit }) = answers.recv().await {
         let written = match kafka::encode(&head, reply.await) {
             Some(bytes) => write_steadily(&mut writer, &bytes).await,
             None => Ok(()),
@@ -165,27 +144,32 @@ async fn in_time(write: impl Future<Output = std::io::Result<()>>) -> std::io::R
 
 impl Door {
     /// Begins one ask: what goes into a log is on its way when this returns, in the order of calls.
-    fn begin(&self, ask: Ask, numbers: &mut Numbers) -> BoxFuture<'static, Reply> {
+    fn begin(
+        &self,
+        ask: Ask,
+        numbers: &mut Numbers,
+        room: &Arc<Room>,
+    ) -> BoxFuture<'static, Reply> {
         if self.board().stopping() {
             let reply = ask.refuse(KafkaError::NotLeader);
             return Box::pin(async { reply });
         }
-        let door = self.clone();
+        let (door, room) = (self.clone(), room.clone());
         match ask {
             Ask::Versions => Box::pin(async { Reply::Versions }),
             Ask::Answered(reply) => Box::pin(async { reply }),
             Ask::Produce(ask) => Box::pin(self.produce(ask, numbers)),
-            Ask::Metadata(ask) => Box::pin(async move { door.metadata(ask).await }),
+            Ask::Metadata(ask) => Box::pin(async move { door.metadata(ask, &room).await }),
             Ask::InitProducer(ask) => Box::pin(async move { door.init_producer(ask).await }),
             Ask::Fetch(ask) => Box::pin(async move {
-                let parts = door.fetch_any(ask).await;
+                let parts = door.fetch_any(ask, &room).await;
                 Reply::Fetch(FetchReply { error: None, parts })
             }),
             Ask::ListOffsets(ask) => {
                 Box::pin(async move { Reply::ListOffsets(door.list_offsets_any(ask).await) })
             }
             Ask::CreateStreams(ask) => Box::pin(async move { door.create_streams(ask).await }),
-            Ask::FindCoordinator(ask) => Box::pin(async move { door.find_coordinator(ask) }),
+            Ask::FindCoordinator(ask) => Box::pin(async move { door.find_coordinator(ask).await }),
             Ask::Group { group, ask } => {
                 Box::pin(async move { Reply::Group(door.ask_group(group, ask).await) })
             }
@@ -194,6 +178,7 @@ impl Door {
                 Box::pin(async move { door.committed_offsets(ask).await })
             }
             Ask::DescribeGroups(ask) => Box::pin(async move { door.describe_groups(ask).await }),
+            Ask::DescribeDeals(ask) => Box::pin(async move { door.describe_deals(ask).await }),
             Ask::ListGroups(ask) => {
                 Box::pin(async move { Reply::ListGroups(door.list_groups_any(ask).await) })
             }

@@ -1,5 +1,6 @@
 //! Fetches: stored batches as they are, or a wait until there are some.
 
+use super::room::Room;
 use super::{Door, Located};
 use crate::limits;
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 pub(super) const WAIT: Duration = Duration::from_secs(60);
 
 impl Door {
-    pub(super) async fn fetch(&self, ask: Fetch) -> Vec<FetchedPart> {
+    pub(super) async fn fetch(&self, ask: Fetch, room: &Room) -> Vec<FetchedPart> {
         let wait = Duration::from_millis(u64::from(ask.max_wait_ms)).min(WAIT);
         let until = Instant::now() + wait;
         loop {
@@ -22,6 +23,19 @@ impl Door {
             let left = until.saturating_duration_since(Instant::now());
             let enough = bytes >= ask.min_bytes as usize || refused || left.is_zero();
             if enough || self.board().stopping() {
+                // As stored, and as it is encoded.
+                if room.try_take(2 * bytes) || self.board().stopping() {
+                    self.count(&parts);
+                    return parts;
+                }
+                // Nothing is held while others take theirs; then it is read once more.
+                drop(parts);
+                if !room.take(2 * bytes).await {
+                    let refuse = |part: FetchPart| part.refuse(KafkaError::NotLeader);
+                    return ask.parts.into_iter().map(refuse).collect();
+                }
+                let parts = self.look(&ask).0;
+                self.count(&parts);
                 return parts;
             }
             // News or the end of the wait: the next look decides.
@@ -35,6 +49,18 @@ impl Door {
         let streams: Vec<_> =
             ask.parts.iter().filter_map(|p| Some(known(&catalogue, &p.stream)?.id)).collect();
         self.board().news(&streams)
+    }
+
+    fn count(&self, parts: &[FetchedPart]) {
+        let given = parts.iter().filter_map(|part| part.result.as_ref().ok());
+        let (mut events, mut bytes) = (0, 0);
+        for batch in given.flat_map(|fetched| &fetched.batches) {
+            bytes += batch.len() as u64;
+            // These bytes are a batch's own: they were one a moment ago.
+            let count = Batch::trusted(batch.clone()).map_or(0, |batch| batch.count());
+            events += u64::try_from(count).unwrap_or(0);
+        }
+        self.board().meter.given(events, bytes);
     }
 
     fn look(&self, ask: &Fetch) -> (Vec<FetchedPart>, usize, bool) {

@@ -4,10 +4,12 @@
 //! holds a place loses it. Never reads what a request says.
 
 use crate::limits;
+use crate::meter::Meter;
 use bytes::{Bytes, BytesMut};
 use door::kafka::{self, Reject};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -80,14 +82,16 @@ pub(super) struct Frames<R> {
     own: Arc<Semaphore>,
     all: Arc<Semaphore>,
     patience: Patience,
+    /// Counts how long clients wait for credit.
+    meter: Arc<Meter>,
     /// It has asked something.
     has_asked: bool,
 }
 
 impl<R: AsyncRead + Unpin> Frames<R> {
-    pub fn new(reader: R, all: Arc<Semaphore>, patience: Patience) -> Self {
+    pub fn new(reader: R, all: Arc<Semaphore>, patience: Patience, meter: Arc<Meter>) -> Self {
         let own = Arc::new(Semaphore::new(limits::CONNECTION_BYTES / 1024));
-        Self { reader, own, all, patience, has_asked: false }
+        Self { reader, own, all, patience, meter, has_asked: false }
     }
 
     /// The next request without its length.
@@ -142,11 +146,14 @@ impl<R: AsyncRead + Unpin> Frames<R> {
 
     /// Who holds nothing yet may wait for ever; who does, and waits for others that do, must let go.
     async fn portion(&self, size: usize, first: bool) -> Result<OwnedSemaphorePermit, Ended> {
+        let began = Instant::now();
         let acquired = self.all.clone().acquire_many_owned(kib(size));
         let acquired = match first {
             true => acquired.await,
             false => timeout(self.patience.stall, acquired).await.map_err(|_| Ended::NoRoom)?,
         };
+        let held_us = began.elapsed().as_micros() as u64;
+        self.meter.held_us.fetch_add(held_us, Ordering::Relaxed);
         acquired.map_err(stopped)
     }
 
@@ -192,7 +199,7 @@ mod tests {
 
     fn client(all: &Arc<Semaphore>) -> (DuplexStream, Frames<DuplexStream>) {
         let (ours, theirs) = duplex(64 << 10);
-        (theirs, Frames::new(ours, all.clone(), SHORT))
+        (theirs, Frames::new(ours, all.clone(), SHORT, Arc::default()))
     }
 
     fn pool(mib: usize) -> Arc<Semaphore> {

@@ -1,23 +1,27 @@
 //! Groups of consumers, in Kafka's words: every peer names the same coordinator, which answers here.
 
 use super::Door;
-use crate::groups::Msg;
+use crate::groups::{InMind, Msg};
 use crate::limits;
 use crate::shards::{Found, Query};
 use door::kafka::{
     CommitOffsets, CommittedOffsets, CommittedPart, Coordinates, Coordinator, DeletedGroup,
-    DescribedGroup, FindCoordinator, GroupOffsets, KafkaError, ListedGroup, OffsetOf, Parts, Reply,
-    WantedOffsets,
+    DescribedDeal, DescribedGroup, FindCoordinator, GroupOffsets, KafkaError, ListGroups,
+    ListedGroup, Names, OffsetOf, Parts, Reply, WantedOffsets,
 };
+use model::deal::Described;
 use model::group::{Ask, Committed, Group, Pending, Refusal, Said};
 use model::{Catalogue, PartitionId, ShardId, hash};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::oneshot;
 
 impl Door {
-    pub(super) fn find_coordinator(&self, ask: FindCoordinator) -> Reply {
+    pub(super) async fn find_coordinator(&self, ask: FindCoordinator) -> Reply {
+        if !self.single {
+            self.all_led(&ask.keys).await;
+        }
         let peers = self.told(&self.board().catalogue());
         let find = |key: &str| match ask.kind {
             Coordinates::Group | Coordinates::Transaction => {
@@ -33,9 +37,31 @@ impl Door {
         Reply::FindCoordinator(ask.keys.into_iter().map(found).collect())
     }
 
-    /// Asks a group's coordinator, which is here unless this peer forwards.
+    /// Waits a moment until the shards of all these names have a leader: some clients ask only once.
+    async fn all_led(&self, keys: &[String]) {
+        let shards = self.board().shards();
+        let shards: BTreeSet<ShardId> =
+            keys.iter().map(|key| hash::shard_of_group(key, shards)).collect();
+        let until = Instant::now() + limits::HOLD;
+        while shards.iter().any(|shard| self.board().leader(*shard).is_none())
+            && Instant::now() < until
+            && !self.board().stopping()
+        {
+            tokio::time::sleep(limits::HOLD_PAUSE).await;
+        }
+    }
+
+    /// Asks a group's coordinator, which is here unless this peer forwards. What is asked by who is no consumer it
+    /// forwards always: not all who administer groups look again who coordinates them.
     pub(super) async fn ask_group(&self, group: String, ask: Ask) -> Result<Said, Refusal> {
-        match self.elsewhere(hash::shard_of_group(&group, self.board().shards())) {
+        let shard = hash::shard_of_group(&group, self.board().shards());
+        let from_outside = match &ask {
+            Ask::Describe | Ask::DescribeDeal | Ask::Delete => true,
+            Ask::Commit { caller, .. } => caller.consumer.is_empty() && caller.instance.is_none(),
+            Ask::Join(_) | Ask::Sync(_) | Ask::Beat(_) | Ask::Leave(_) => false,
+            Ask::Hold(_) | Ask::Read(_) => false,
+        };
+        match self.elsewhere(shard, self.single || from_outside) {
             Some(peer) => self.ask_group_at(peer, group, ask).await,
             None => self.ask_group_here(group, ask).await,
         }
@@ -109,6 +135,12 @@ impl Door {
         {
             return wanted.refuse(KafkaError::from(&refusal));
         }
+        if let Some(caller) = &wanted.caller {
+            let asked = self.ask_group(wanted.group.clone(), Ask::Read(caller.clone())).await;
+            if let Err(refusal) = asked {
+                return wanted.refuse(KafkaError::from(&refusal));
+            }
+        }
         let query = Query::Group { name: wanted.group.clone() };
         let kept = match self.router.ask(shard, query, true).await {
             Ok((Found::Group(found), _)) => found.unwrap_or_default(),
@@ -139,6 +171,22 @@ impl Door {
         Reply::DescribeGroups(described)
     }
 
+    pub(super) async fn describe_deals(&self, groups: Vec<String>) -> Reply {
+        let mut described = Vec::with_capacity(groups.len());
+        for group in groups {
+            let result = match self.ask_group(group.clone(), Ask::DescribeDeal).await {
+                Ok(Said::DescribedDeal(it)) => {
+                    let names = names(&self.board().catalogue(), &it);
+                    Ok((it, names))
+                }
+                Ok(_) => Err(KafkaError::Unknown),
+                Err(refusal) => Err(KafkaError::from(&refusal)),
+            };
+            described.push(DescribedDeal { group, result });
+        }
+        Reply::DescribeDeals(described)
+    }
+
     pub(super) async fn delete_groups(&self, groups: Vec<String>) -> Reply {
         let mut deleted = Vec::with_capacity(groups.len());
         for group in groups {
@@ -152,15 +200,17 @@ impl Door {
     /// The groups of all shards that are led here: as they are in mind, else as the log keeps them.
     pub(super) async fn list_groups(
         &self,
-        states: Vec<String>,
+        ask: &ListGroups,
     ) -> Result<Vec<ListedGroup>, KafkaError> {
         let mut listed = BTreeMap::new();
         let led = (0..self.board().shards()).map(ShardId);
         for shard in led.filter(|shard| self.board().leading(*shard)) {
             match self.router.ask_here(shard, Query::Groups, false).await {
                 Some((Found::Groups(groups), _)) => {
-                    listed.extend(groups.into_iter().map(|(name, kind, has_consumers)| {
-                        (name, (kind, if has_consumers { "Stable" } else { "Empty" }))
+                    listed.extend(groups.into_iter().map(|it| {
+                        let state = if it.has_consumers { "Stable" } else { "Empty" };
+                        let (kind, dealt, state) = (it.kind, it.dealt, state.to_owned());
+                        (it.name.clone(), ListedGroup { group: it.name, kind, state, dealt })
                     }));
                 }
                 _ => return Err(KafkaError::CoordinatorLoading),
@@ -169,18 +219,24 @@ impl Door {
         let (reply, in_mind) = oneshot::channel();
         let asked = self.groups.cast(Msg::List(reply)).is_ok();
         let in_mind = if asked { in_mind.await.unwrap_or_default() } else { Vec::new() };
-        // One of which its coordinator knows nothing is as the log keeps it.
-        let in_mind = in_mind.into_iter().filter(|(_, _, state)| *state != "Dead");
-        listed.extend(in_mind.map(|(name, kind, state)| (name, (kind, state))));
-        let wanted = |state: &str| states.is_empty() || states.iter().any(|it| it == state);
-        let groups = listed.into_iter().filter(|(_, (_, state))| wanted(state));
-        let groups = groups.map(|(group, (kind, state))| ListedGroup {
-            group,
-            kind,
-            state: state.to_owned(),
-        });
-        Ok(groups.collect())
+        // One of which its coordinator knows nothing is as the log keeps it; and what a former one remembers is past.
+        let shards = self.board().shards();
+        let is_led = |name: &str| self.board().leading(hash::shard_of_group(name, shards));
+        let in_mind = in_mind.into_iter().filter(|it| it.state != "Dead" && is_led(&it.name));
+        listed.extend(in_mind.map(|InMind { name, kind, state, dealt }| {
+            (name.clone(), ListedGroup { group: name, kind, state: state.to_owned(), dealt })
+        }));
+        Ok(listed.into_values().filter(|it| ask.wants(it)).collect())
     }
+}
+
+/// The names of the streams that somebody holds or is to hold.
+fn names(catalogue: &Catalogue, described: &Described) -> Names {
+    let consumers = described.deal.consumers.values();
+    let streams = consumers.flat_map(|it| it.held.iter().chain(&it.target)).map(|it| it.stream);
+    let streams: BTreeSet<_> = streams.collect();
+    let named = |id| Some((id, Arc::from(&*catalogue.streams.get(&id)?.name)));
+    streams.into_iter().filter_map(named).collect()
 }
 
 pub(super) fn partition(

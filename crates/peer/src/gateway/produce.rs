@@ -1,21 +1,28 @@
 //! Appends of Kafka clients: every batch as it came, each part to the leader of its shard.
 
-use super::connection::Numbers;
+use super::numbers::{Numbers, UnderWay};
 use super::{Door, kafka_error};
-use crate::router::Begun;
-use door::kafka::{
-    Appended, InitProducer, KafkaError, Produce, ProducePart, ProducedPart, Refused, Reply,
-};
-use model::{Batch, Catalogue, Op, Origin, ShardId};
-use replica::Answer;
+use crate::router::{Begun, Failed};
+use crate::span::{self, Span};
+use door::kafka::{InitProducer, KafkaError, Produce, ProducePart, ProducedPart, Refused, Reply};
+use futures::future::join_all;
+use model::{Batch, Catalogue, Op, Origin, PartitionId, ShardId};
+use replica::{Answer, Refusal};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// One part on its way.
 struct Part {
     stream: Arc<str>,
     partition: i32,
-    begun: Result<Vec<Begun>, Refused>,
+    events: u64,
+    bytes: u64,
+    /// Its batches have no producer id: we number them.
+    numbered: bool,
+    begun: Result<(PartitionId, Vec<Begun>), Refused>,
+    under_way: UnderWay,
+    /// That of its way to the commit, and of all of it.
+    spans: (Span, Span),
 }
 
 impl Door {
@@ -26,26 +33,54 @@ impl Door {
         numbers: &mut Numbers,
     ) -> impl Future<Output = Reply> + Send + use<> {
         let catalogue = self.board().catalogue();
-        let broken = numbers.broken();
         let begin = |part: ProducePart| {
             let ProducePart { stream, partition, batches } = part;
+            let sent = batches.as_deref().unwrap_or_default();
+            let events = sent.iter().map(|batch| u64::try_from(batch.count()).unwrap_or(0)).sum();
+            let bytes = sent.iter().map(|batch| batch.size() as u64).sum();
+            let span = Span::request("append over Kafka", || span::parent_of(sent.first()));
+            span.word("stream", &stream);
+            span.number("partition", i64::from(partition));
+            let spans = (span.part("commit"), span);
+            let numbered = sent.iter().all(|batch| batch.producer_id() < 0);
             let begun = batches.and_then(|batches| {
                 self.begin_part(&catalogue, &stream, partition, batches, numbers)
             });
-            Part { stream, partition, begun }
+            let under_way = numbers.under_way();
+            Part { stream, partition, events, bytes, numbered, begun, under_way, spans }
         };
+        let began = Instant::now();
         let parts: Vec<Part> = ask.parts.into_iter().map(begin).collect();
-        async move {
-            let mut replies = Vec::with_capacity(parts.len());
-            for Part { stream, partition, begun } in parts {
-                let result = match begun {
-                    Ok(begun) => settle(begun, &broken).await,
-                    Err(refused) => Err(refused),
+        let board = self.router.board.clone();
+        // All at once: where a leader changes each part is sent again, and one after the other that adds up.
+        let answers = parts.into_iter().map(move |part| {
+            let board = board.clone();
+            async move {
+                let Part { stream, partition, events, bytes, numbered, begun, under_way, spans } =
+                    part;
+                spans.0.number("events", i64::try_from(events).unwrap_or(i64::MAX));
+                let (start_offset, result) = match begun {
+                    Ok((id, begun)) => {
+                        let result = settle(begun, numbered).await;
+                        if result.is_ok() {
+                            under_way.settled();
+                        }
+                        (board.mark(id).map_or(-1, |mark| mark.start), result)
+                    }
+                    Err(refused) => {
+                        under_way.settled();
+                        (-1, Err(refused))
+                    }
                 };
-                replies.push(ProducedPart { stream, partition, result });
+                board.meter.produced(result.is_ok(), events, bytes, began.elapsed());
+                match &result {
+                    Ok(offset) => spans.0.number("offset", *offset),
+                    Err(refused) => spans.0.fail(&format!("{refused:?}")),
+                }
+                ProducedPart { stream, partition, start_offset, result }
             }
-            Reply::Produce(replies)
-        }
+        });
+        async move { Reply::Produce(join_all(answers).await) }
     }
 
     fn begin_part(
@@ -55,7 +90,7 @@ impl Door {
         partition: i32,
         batches: Vec<Batch>,
         numbers: &mut Numbers,
-    ) -> Result<Vec<Begun>, Refused> {
+    ) -> Result<(PartitionId, Vec<Begun>), Refused> {
         let unknown = || Refused::from(KafkaError::UnknownStream);
         let stream = catalogue.stream(stream).ok_or_else(unknown)?;
         if stream.written_by.is_some() {
@@ -69,9 +104,14 @@ impl Door {
             return Err(Refused::new(KafkaError::MessageTooLarge, text));
         }
         let located = self.locate(stream, partition).ok_or_else(unknown)?;
-        // A client whose metadata is old learns it, instead of taking a hop with every request.
-        let leader = self.board().leader(located.shard);
-        if !self.single && leader.is_some_and(|leader| leader != self.board().me()) {
+        // A client whose metadata is old learns it, instead of taking a hop with every request. One request is answered
+        // as a whole, so that only a replica here, which may lead soon, is worth waiting for.
+        let shard = located.shard;
+        let may_lead = match self.board().leader(shard) {
+            Some(leader) => leader == self.board().me(),
+            None => self.board().here(shard),
+        };
+        if !self.single && !may_lead {
             return Err(KafkaError::NotLeader.into());
         }
         let begin = |batch: Batch| {
@@ -80,11 +120,14 @@ impl Door {
             let op = Op::Append { partition: located.partition, origin, batch };
             self.router.begin(located.shard, op)
         };
-        Ok(batches.into_iter().map(begin).collect())
+        Ok((located.partition, batches.into_iter().map(begin).collect()))
     }
 
     fn origin(&self, batch: &Batch, shard: ShardId, numbers: &mut Numbers) -> Origin {
-        if batch.producer_id() >= 0 { Origin::Producer } else { numbers.next(self, shard) }
+        match batch.producer_id() {
+            id @ 0.. => Origin::Producer { issued: self.router.issued(id) },
+            _ => self.number(numbers, shard),
+        }
     }
 
     pub(super) async fn init_producer(&self, ask: InitProducer) -> Reply {
@@ -96,7 +139,10 @@ impl Door {
         let shard = led.unwrap_or_else(|| ShardId(rand::random_range(0..shards)));
         let op = Op::Producer { nonce: rand::random() };
         Reply::InitProducer(match self.router.propose(shard, op).await {
-            Ok(Answer::Producer { id }) => Ok((id, 0)),
+            Ok(Answer::Producer { id }) => {
+                self.router.was_issued(id);
+                Ok((id, 0))
+            }
             Ok(_) => Err(KafkaError::Unknown),
             Err(error) => Err(kafka_error(&error)),
         })
@@ -104,18 +150,27 @@ impl Door {
 }
 
 /// Waits for the batches of one part; the first one's offset is the part's.
-async fn settle(begun: Vec<Begun>, broken: &AtomicBool) -> Result<Appended, Refused> {
+async fn settle(begun: Vec<Begun>, numbered: bool) -> Result<i64, Refused> {
     let mut first = None;
     for begun in begun {
         match begun.answer().await {
             Ok(Answer::Appended { base_offset, .. }) => first = first.or(Some(base_offset)),
             Ok(_) => return Err(KafkaError::Unknown.into()),
             Err(error) => {
-                broken.store(true, Ordering::Relaxed);
-                return Err(Refused::new(kafka_error(&error), error.to_string()));
+                let said = if numbered { numbered_error(&error) } else { kafka_error(&error) };
+                return Err(Refused::new(said, error.to_string()));
             }
         }
     }
-    let base_offset = first.ok_or(KafkaError::InvalidRecord)?;
-    Ok(Appended { base_offset, start_offset: -1 })
+    Ok(first.ok_or(KafkaError::InvalidRecord)?)
+}
+
+/// An append that we numbered, not its producer: that an earlier one was given up says nothing of the producer's own
+/// order, and nothing of this one was written, so it may be sent again.
+fn numbered_error(error: &Failed) -> KafkaError {
+    match error {
+        Failed::Refused(Refusal::Gap) => KafkaError::NotEnoughReplicas,
+        Failed::Refused(Refusal::Forgotten) => KafkaError::RequestTimedOut,
+        other => kafka_error(other),
+    }
 }

@@ -1,22 +1,36 @@
 //! Metadata and making streams, in Kafka's words.
 
 use super::Door;
+use super::room::Room;
+use crate::limits;
 use door::http;
 use door::kafka::{
-    CreateStreams, Created, CreatedStream, KafkaError, Metadata, MetadataPart, MetadataPeer,
-    MetadataReply, MetadataStream, NewStream, Refused, Reply, Wanted,
+    Ask, CreateStreams, Created, CreatedStream, KafkaError, Metadata, MetadataPart, MetadataPeer,
+    MetadataReply, MetadataStream, NewStream, Refused, Reply, StreamSpec, Wanted,
 };
 use model::catalogue::{Catalogue, Stream};
 use model::hash::shard_of;
 use model::{PeerId, Problem, Settings};
+use std::collections::HashSet;
+use std::time::Duration;
 
 impl Door {
-    pub(super) async fn metadata(&self, ask: Metadata) -> Reply {
-        let Metadata { streams, create } = ask;
+    pub(super) async fn metadata(&self, ask: Metadata, room: &Room) -> Reply {
+        if !room.take(self.told_bytes(&ask)).await {
+            return Ask::Metadata(ask).refuse(KafkaError::NotLeader);
+        }
+        let Metadata { mut streams, create } = ask;
+        if let Some(streams) = &mut streams {
+            // Each is told once, however often it is named.
+            let mut named = HashSet::new();
+            streams.retain(|wanted| named.insert(wanted.clone()));
+        }
         let streams = match streams {
             None => {
                 let catalogue = self.board().catalogue();
-                catalogue.streams.values().map(|stream| self.shown(stream)).collect()
+                let mut streams: Vec<&Stream> = catalogue.streams.values().collect();
+                streams.sort_by(|left, right| left.name.cmp(&right.name));
+                streams.into_iter().map(|stream| self.shown(stream)).collect()
             }
             Some(wanted) => {
                 let mut shown = Vec::with_capacity(wanted.len());
@@ -33,6 +47,26 @@ impl Door {
             peers: self.told(&catalogue),
             streams,
         })
+    }
+
+    /// About how many bytes the answer takes, for all streams at most.
+    fn told_bytes(&self, ask: &Metadata) -> usize {
+        let catalogue = self.board().catalogue();
+        let partitions = |stream: &Stream| 1 + stream.partitions as usize;
+        let told: usize = match &ask.streams {
+            None => catalogue.streams.values().map(partitions).sum(),
+            Some(wanted) => {
+                let stream = |wanted: &Wanted| match wanted {
+                    Wanted::Name(name) => catalogue.stream(name),
+                    Wanted::Id(id) => catalogue.streams.get(id),
+                    Wanted::BadName(_) => None,
+                };
+                let usual = http::NewStream::partitions_usual() as usize;
+                let named: HashSet<&Wanted> = wanted.iter().collect();
+                named.into_iter().map(|it| stream(it).map_or(usual, partitions)).sum()
+            }
+        };
+        told * limits::PARTITION_TOLD_BYTES
     }
 
     async fn wanted(&self, wanted: Wanted, create: bool) -> MetadataStream {
@@ -64,7 +98,7 @@ impl Door {
 
     async fn create_usual(&self, name: &str) -> Result<(Stream, bool), Problem> {
         let usual = http::NewStream::partitions_usual();
-        self.create_stream(name, usual, Settings::default()).await
+        self.create_stream(name, usual, Settings::default(), limits::HOLD).await
     }
 
     fn shown(&self, stream: &Stream) -> MetadataStream {
@@ -102,14 +136,12 @@ impl Door {
     }
 
     pub(super) async fn create_streams(&self, ask: CreateStreams) -> Reply {
+        let patience = Duration::from_millis(ask.timeout_ms.max(0) as u64);
+        let patience = patience.clamp(limits::HOLD, limits::CREATE);
         let mut created = Vec::with_capacity(ask.streams.len());
         for NewStream { name, spec } in ask.streams {
             let result = match spec {
-                Ok(spec) => {
-                    let usual = http::NewStream::partitions_usual();
-                    let partitions = spec.partitions.unwrap_or(usual);
-                    self.create_one(&name, partitions, spec.settings, ask.validate_only).await
-                }
+                Ok(spec) => self.create_one(&name, spec, ask.validate_only, patience).await,
                 Err(refused) => Err(refused),
             };
             created.push(CreatedStream { name, result });
@@ -120,10 +152,11 @@ impl Door {
     async fn create_one(
         &self,
         name: &str,
-        partitions: u32,
-        settings: Settings,
+        spec: StreamSpec,
         check: bool,
+        patience: Duration,
     ) -> Result<Created, Refused> {
+        let partitions = spec.partitions.unwrap_or_else(http::NewStream::partitions_usual);
         let replication = self.board().catalogue().replication;
         if self.board().catalogue().stream(name).is_some() {
             return Err(Refused::new(KafkaError::StreamExists, "there is a stream of this name"));
@@ -132,7 +165,7 @@ impl Door {
             return Ok(Created { id: model::StreamId(0), partitions, replication });
         }
         let (stream, created) = self
-            .create_stream(name, partitions, settings)
+            .create_stream(name, partitions, spec.settings, patience)
             .await
             .map_err(|problem| Refused::from(&problem))?;
         if !created {

@@ -46,15 +46,14 @@ impl Door {
             return Err(KafkaError::InvalidTimeout);
         }
         check_id(&id)?;
-        let (timeout_ms, nonce, mut before) = (timeout_ms as u32, rand::random(), before);
+        let (timeout_ms, nonce) = (timeout_ms as u32, rand::random());
         let until = Instant::now() + limits::HOLD;
         loop {
             let what = What::Init { timeout_ms, nonce, before };
             match self.coordinate(&id, what).await? {
                 Changed::Begun { producer, epoch } => return Ok((producer, epoch)),
-                // It was the present one, and fencing has moved its epoch since.
-                Changed::Ending => before = None,
-                Changed::Busy => {}
+                // It was the present one, and goes on when the open transaction has ended.
+                Changed::Ending | Changed::Busy => {}
                 other => return Err(refused(other)),
             }
             self.settle_or_wait(&id, until).await?;
@@ -117,6 +116,7 @@ impl Door {
             // It has ended meanwhile: by its time, or by a later producer.
             Stepped::Closed => Err(KafkaError::InvalidTransaction),
             Stepped::Full => Err(KafkaError::LimitReached),
+            Stepped::Stale => Err(KafkaError::IllegalGeneration),
         }
     }
 
@@ -148,16 +148,23 @@ impl Door {
         caller: Caller,
         offsets: Vec<(PartitionId, group::Committed)>,
     ) -> Result<()> {
+        let of = Some(caller.clone()).filter(|caller| caller.generation >= 0);
         if caller.generation >= 0 || !caller.consumer.is_empty() {
-            // The group's coordinator says whether this consumer still counts; it has nothing to keep.
+            // The group's coordinator says whether this consumer still counts; the log holds it against its generation.
             let ask = group::Ask::Commit { caller, offsets: Vec::new() };
-            let asked = self.ask_group(group.clone(), ask).await;
-            asked.map_err(|refusal| KafkaError::from(&refusal))?;
+            match self.ask_group(group.clone(), ask).await {
+                Ok(_) => {}
+                // Producers know generations only.
+                Err(group::Refusal::StaleEpoch) => return Err(KafkaError::IllegalGeneration),
+                Err(refusal) => return Err(KafkaError::from(&refusal)),
+            }
         }
-        match self.tell_parts(vec![Part::Group(group)], by, &StepWhat::Offsets(offsets)).await? {
+        match self.tell_parts(vec![Part::Group(group)], by, &StepWhat::Offsets(of, offsets)).await?
+        {
             Stepped::Done => Ok(()),
             Stepped::Closed => Err(KafkaError::InvalidTransaction),
             Stepped::Full => Err(KafkaError::GroupFull),
+            Stepped::Stale => Err(KafkaError::IllegalGeneration),
         }
     }
 

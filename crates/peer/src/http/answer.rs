@@ -57,8 +57,18 @@ impl IntoResponse for Failure {
     }
 }
 
-/// Reads a request's body.
+/// Reads a request's body, which is an object: an array would be taken for its fields in their order.
 pub fn body<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Failure> {
+    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first.is_some_and(|first| *first == b'[') {
+        return Err(Problem::new(
+            "SH0404",
+            "the body is not what this endpoint takes",
+            "it is a list, and an object is wanted",
+            "see `shoal explain SH0404`",
+        )
+        .into());
+    }
     serde_json::from_slice(bytes).map_err(|error| door::http::body_problem(&error).into())
 }
 
@@ -71,7 +81,7 @@ pub fn nothing_at(path: &str) -> Failure {
         "SH0308",
         format!("there is nothing at {path}"),
         "the path is not one of the HTTP API's",
-        "GET /v1/health, /v1/members, /v1/streams, /v1/views or /v1/pipelines",
+        "GET /openapi.json lists all paths; /api shows them",
     )
     .into()
 }
@@ -80,8 +90,8 @@ pub async fn no_such_method(uri: Uri) -> Response {
     let failure: Failure = Problem::new(
         "SH0404",
         format!("{} does not take this method", uri.path()),
-        "each path takes GET, POST or both",
-        "see the README's table of the HTTP API",
+        "each path takes some methods only: the answer's header Allow names them",
+        "GET /openapi.json says what each path takes; /api shows it",
     )
     .into();
     let mut response = failure.into_response();
@@ -110,7 +120,7 @@ pub async fn refused(response: Response) -> Response {
             "SH0404",
             "the request is not what this endpoint takes",
             because,
-            "see the README's table of the HTTP API",
+            "GET /openapi.json says what each path takes; /api shows it",
         ),
     };
     let mut response = Failure::from(problem).into_response();

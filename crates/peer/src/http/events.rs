@@ -1,17 +1,24 @@
 //! Events: append, with or without an idempotency key, and read.
 
 use super::answer::{body, ok};
-use super::{Asked, Failure, Json, streams};
+use super::{Asked, Failure, Json, known, streams};
 use crate::call::{Ask, Said};
+use crate::shards::{Found, Query as Look};
+use crate::span::Span;
 use crate::{limits, wall_ms};
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use door::http::{AppendedPart, Event, Events, EventsAppended, EventsQuery, NewEvents};
+use door::trace::{Parent, TRACEPARENT};
+use futures::future::join_all;
+use model::catalogue::Stream;
 use model::hash::{hash128, shard_of};
 use model::{Batch, Op, Origin, PartitionId, Problem, ShardId};
 use net::Lane;
 use replica::Answer;
+use std::collections::BTreeMap;
+use std::iter::once;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -24,8 +31,11 @@ pub async fn append(
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Json<EventsAppended>, Failure> {
+    let span =
+        Span::request("append over HTTP", || Parent::read(headers.get(TRACEPARENT)?.as_bytes()));
+    span.word("stream", &name);
     let new: NewEvents = body(&bytes)?;
-    let catalogue = asked.router.board.catalogue();
+    let catalogue = known::with_stream(&asked, &name).await?;
     let stream = catalogue.stream(&name).ok_or_else(|| streams::unknown(&name))?;
     if stream.written_by.is_some() {
         return Err(Problem::new(
@@ -40,26 +50,51 @@ pub async fn append(
     let now_ms = wall_ms() as i64;
     // A repeated request must build the same batches: its key decides where keyless events go, not a counter.
     let spread = key.map_or_else(|| asked.spread.fetch_add(1, Ordering::Relaxed), |key| key as u64);
-    let batches = door::http::batches(&new, stream.partitions, now_ms, spread)?;
+    let partitions = match key {
+        Some(key) => layout(&asked, stream, &new, key).await?,
+        None => stream.partitions,
+    };
+    let batches = door::http::batches(&new, partitions, now_ms, spread)?;
+    let most = stream.settings.batch_bytes_max.map_or(door::BATCH_BYTES_MAX, |it| it as usize);
+    if let Some(large) = batches.iter().map(|part| part.batch.size()).find(|size| *size > most) {
+        return Err(too_large(&name, large, most).into());
+    }
+    let bodies = match key {
+        Some(_) => door::http::bodies(&new, partitions, spread)?,
+        None => BTreeMap::new(),
+    };
+    let began = Instant::now();
+    let mut numbers = asked.door.spare.take();
     let mut begun = Vec::with_capacity(batches.len());
     for part in batches {
         let partition = PartitionId { stream: stream.id, partition: part.partition };
         let shard = shard_of(stream.placement, part.partition, asked.router.board.shards());
         let origin = match key {
-            Some(key) => Origin::Key(key),
-            None => {
-                let (door, connection) = asked.door.fresh_origin();
-                Origin::Door { door, connection, sequence: 0 }
+            Some(key) => {
+                let body = bodies.get(&part.partition).copied().unwrap_or_default();
+                Origin::Key { key, body }
             }
+            None => asked.door.number(&mut numbers, shard),
         };
         let batch = part.batch.bytes().clone();
+        let size = batch.len() as u64;
         let op = Op::Append { partition, origin, batch };
-        begun.push((part.partition, part.count, asked.router.begin(shard, op)));
+        let way = span.part("commit");
+        way.number("shard", i64::from(shard.0));
+        way.number("events", i64::from(part.count));
+        begun.push((part.partition, part.count, size, asked.router.begin(shard, op), way));
     }
     let mut appended = Vec::with_capacity(begun.len());
-    for (partition, count, begun) in begun {
-        match begun.answer().await? {
+    let meter = &asked.router.board.meter;
+    for (partition, count, size, begun, way) in begun {
+        let answer = begun.answer().await;
+        if let Err(error) = &answer {
+            way.fail(&error.to_string());
+        }
+        meter.produced(answer.is_ok(), u64::from(count), size, began.elapsed());
+        match answer? {
             Answer::Appended { base_offset, .. } => {
+                way.number("offset", base_offset);
                 appended.push(AppendedPart { partition, offset: base_offset, count });
             }
             other => {
@@ -68,7 +103,69 @@ pub async fn append(
             }
         }
     }
+    asked.door.spare.put_back(numbers);
     ok(EventsAppended { appended })
+}
+
+fn too_large(stream: &str, size: usize, most: usize) -> Problem {
+    Problem::new(
+        "SH0401",
+        format!("the events are too large for stream `{stream}`"),
+        format!("together they have {size} bytes, the stream takes {most} bytes at once"),
+        format!("send fewer at once, or shoal stream configure {stream} --batch-bytes-max BYTES"),
+    )
+}
+
+/// How many partitions the stream had when a request with this key was first taken, or has now. It may have grown since;
+/// then the keys of events decide for other partitions, and the same request would be taken once more. What it has
+/// appended tells: some of it may lie where it would lie now as well, but never more than where it was put.
+async fn layout(
+    asked: &Asked,
+    stream: &Stream,
+    new: &NewEvents,
+    key: u128,
+) -> Result<u32, Failure> {
+    let (mut best, mut most) = (stream.partitions, 0);
+    if new.partition.is_some() || stream.layouts.is_empty() {
+        return Ok(best);
+    }
+    for partitions in once(stream.partitions).chain(stream.layouts.iter().rev().copied()) {
+        let found = appended(asked, stream, door::http::bodies(new, partitions, key as u64)?, key);
+        let found = found.await?;
+        if found > most {
+            (best, most) = (partitions, found);
+        }
+    }
+    Ok(best)
+}
+
+/// How many of these bodies, by partition, requests with a key have appended.
+async fn appended(
+    asked: &Asked,
+    stream: &Stream,
+    bodies: BTreeMap<u32, u64>,
+    key: u128,
+) -> Result<u32, Failure> {
+    let mut by_shard: BTreeMap<ShardId, Vec<(PartitionId, u64)>> = BTreeMap::new();
+    for (partition, body) in bodies {
+        let shard = shard_of(stream.placement, partition, asked.router.board.shards());
+        let id = PartitionId { stream: stream.id, partition };
+        by_shard.entry(shard).or_default().push((id, body));
+    }
+    let looks = by_shard.into_iter().map(|(shard, bodies)| async move {
+        asked.router.ask(shard, Look::Key { key, bodies }, true).await
+    });
+    let mut count = 0;
+    for found in join_all(looks).await {
+        match found?.0 {
+            Found::Key(found) => count += found,
+            other => {
+                let because = format!("{other:?}");
+                return Err(crate::problems::internal("an unexpected answer", because).into());
+            }
+        }
+    }
+    Ok(count)
 }
 
 fn idempotency_key(headers: &HeaderMap, stream: &str) -> Result<Option<u128>, Failure> {
@@ -91,8 +188,17 @@ pub async fn read(
     Path(name): Path<String>,
     Query(query): Query<EventsQuery>,
 ) -> Result<Json<Events>, Failure> {
-    let catalogue = asked.router.board.catalogue();
-    let stream = catalogue.stream(&name).ok_or_else(|| streams::unknown(&name))?;
+    ok(page(&asked, &name, &query).await?)
+}
+
+/// Events of one partition, after a wait if there are none yet.
+pub(super) async fn page(
+    asked: &Asked,
+    name: &str,
+    query: &EventsQuery,
+) -> Result<Events, Failure> {
+    let catalogue = known::with_stream(asked, name).await?;
+    let stream = catalogue.stream(name).ok_or_else(|| streams::unknown(name))?;
     if query.partition >= stream.partitions {
         let what = format!("stream `{name}` has no partition {}", query.partition);
         let because = format!("it has {}", stream.partitions);
@@ -104,11 +210,30 @@ pub async fn read(
     let wait = Duration::from_millis(query.wait_ms.min(door::http::WAIT_MS_MAX));
     let until = Instant::now() + wait;
     loop {
-        let found = read_once(&asked, partition, shard, &query).await?;
+        let found = read_once(asked, partition, shard, query).await?;
+        if !found.events.is_empty() {
+            let bytes = found.events.iter().map(|it| it.value.text().len() as u64).sum();
+            asked.router.board.meter.given(found.events.len() as u64, bytes);
+        }
         if !found.events.is_empty() || Instant::now() >= until || asked.router.board.stopping() {
-            return ok(found);
+            return Ok(found);
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Where a partition begins and ends for those who read it.
+pub(super) async fn ends(
+    asked: &Asked,
+    stream: &model::catalogue::Stream,
+    partition: u32,
+) -> Result<(i64, i64), Failure> {
+    let id = PartitionId { stream: stream.id, partition };
+    let shard = shard_of(stream.placement, partition, asked.router.board.shards());
+    let look = crate::shards::Query::Mark { partition: id };
+    match asked.router.ask(shard, look, true).await? {
+        (crate::shards::Found::Mark(mark), _) => Ok(mark.unwrap_or((0, 0))),
+        _ => Err(crate::problems::internal("an unexpected answer", "no mark").into()),
     }
 }
 
@@ -118,9 +243,9 @@ async fn read_once(
     shard: ShardId,
     query: &EventsQuery,
 ) -> Result<Events, Failure> {
-    let look = crate::shards::Query::Mark { partition };
+    let look = Look::Mark { partition };
     let (found, _) = asked.router.ask(shard, look, true).await?;
-    let crate::shards::Found::Mark(mark) = found else {
+    let Found::Mark(mark) = found else {
         return Err(crate::problems::internal("an unexpected answer", "no mark").into());
     };
     let (start, high) = mark.unwrap_or((0, 0));
@@ -156,7 +281,7 @@ async fn read_once(
     Ok(Events { events, next, high })
 }
 
-fn malformed(error: model::batch::Error) -> Failure {
+pub(super) fn malformed(error: model::batch::Error) -> Failure {
     let fix = "read the stream with a Kafka client, which sees the batch as it was sent";
     Problem::new("SH0402", "a stored batch cannot be read", error.to_string(), fix).into()
 }
@@ -187,7 +312,7 @@ fn read_here(
     Ok(found)
 }
 
-async fn batches(
+pub(super) async fn batches(
     asked: &Asked,
     partition: PartitionId,
     shard: ShardId,

@@ -13,7 +13,7 @@ pub async fn check(State(asked): State<Asked>, request: Request, next: Next) -> 
     if let Some(refusal) = host(&asked, headers) {
         return refusal;
     }
-    if let Some(refusal) = origin(&asked, headers) {
+    if let Some(refusal) = origin(headers) {
         return refusal;
     }
     if request.method() == Method::POST && !is_json(headers) {
@@ -49,10 +49,11 @@ fn host(asked: &Asked, headers: &HeaderMap) -> Option<Response> {
     ))
 }
 
-fn origin(asked: &Asked, headers: &HeaderMap) -> Option<Response> {
+/// A page may ask only what served it: also another port of the same machine is another origin.
+fn origin(headers: &HeaderMap) -> Option<Response> {
     let origin = headers.get(header::ORIGIN)?.to_str().unwrap_or_default();
-    let name = origin.split_once("://").map(|(_, rest)| name_of(rest));
-    if name.is_some_and(|name| known(asked, name)) {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    if is_own(origin, host) {
         return None;
     }
     Some(refuse(
@@ -61,6 +62,14 @@ fn origin(asked: &Asked, headers: &HeaderMap) -> Option<Response> {
         "its origin is another one than the peer's own",
         "ask from a page that this peer serves, or without a browser",
     ))
+}
+
+/// Whether an origin (`scheme://name:port`) is the one that Host names; a scheme's own port is often left out.
+fn is_own(origin: &str, host: &str) -> bool {
+    let Some((scheme, place)) = origin.split_once("://") else { return false };
+    let usual = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
+    let bare = |place: &str| place.strip_suffix(usual).unwrap_or(place).to_ascii_lowercase();
+    !place.is_empty() && bare(place) == bare(host)
 }
 
 /// The name in `name:port` or `[v6]:port`.
@@ -90,4 +99,32 @@ fn refuse(status: StatusCode, what: &str, because: &str, fix: &str) -> Response 
     let mut response = failure.into_response();
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_port_of_this_machine_is_another_origin() {
+        for (origin, host) in [
+            ("http://localhost:8080", "localhost:8080"),
+            ("http://Peer.Example", "peer.example:80"),
+            ("https://shoal.example", "shoal.example"),
+            ("https://shoal.example:443", "shoal.example"),
+            ("http://[::1]:8080", "[::1]:8080"),
+        ] {
+            assert!(is_own(origin, host), "{origin} at {host}");
+        }
+        for (origin, host) in [
+            ("http://localhost:3000", "localhost:8080"),
+            ("http://127.0.0.1:8080", "localhost:8080"),
+            ("http://evil.example", "localhost:8080"),
+            ("https://shoal.example", "shoal.example:80"),
+            ("null", "null"),
+            ("http://", ""),
+        ] {
+            assert!(!is_own(origin, host), "{origin} at {host}");
+        }
+    }
 }

@@ -1,18 +1,17 @@
 //! Who is here, who owns what, and how it is.
 
 use super::answer::{body, ok};
-use super::{Asked, Failure, Json};
+use super::{Asked, Failure, Json, clocks, known, lookout};
 use crate::call::ShardStatus;
+use crate::figures::Figures;
 use crate::shape::{self, Wish};
 use crate::survey;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use axum::http::header;
-use axum::response::IntoResponse;
 use door::http::{
-    Health, KeyPlace, Member, MemberState, Members, PeerCount, Ready, Ring, RingQuery, RingRow,
-    ShardCount, WishBody,
+    Health, KeyPlace, Member, MemberState, Members, Moves, PeerCount, PeerSettings, Ready, Ring,
+    RingQuery, RingRow, ShardCount, WishBody, Wished,
 };
 use model::catalogue::{Away, Enrolled};
 use model::hash::{bucket_of, shard_of};
@@ -52,23 +51,6 @@ fn reasons(asked: &Asked) -> Vec<String> {
     reasons
 }
 
-pub async fn metrics(State(asked): State<Asked>) -> impl IntoResponse {
-    let board = &asked.router.board;
-    let shards = || (0..board.shards()).map(ShardId);
-    let leads = shards().filter(|shard| board.leading(*shard)).count();
-    let held = shards().filter(|shard| board.here(*shard)).count();
-    let text = format!(
-        "# TYPE shoal_shards_led gauge\nshoal_shards_led {leads}\n\
-         # TYPE shoal_replicas gauge\nshoal_replicas {held}\n\
-         # TYPE shoal_ring_epoch gauge\nshoal_ring_epoch {}\n\
-         # TYPE shoal_members gauge\nshoal_members {}\n# EOF\n",
-        board.catalogue().epoch.0,
-        board.catalogue().roster.len(),
-    );
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], text)
-}
-
 pub async fn members(State(asked): State<Asked>) -> Result<Json<Members>, Failure> {
     let survey = survey::of_all(&asked.router).await;
     let catalogue = asked.router.board.catalogue();
@@ -76,7 +58,11 @@ pub async fn members(State(asked): State<Asked>) -> Result<Json<Members>, Failur
     ok(Members { me: asked.router.board.me().0, members })
 }
 
-fn member(asked: &Asked, peer: &Enrolled, survey: &BTreeMap<PeerId, Vec<ShardStatus>>) -> Member {
+pub(super) fn member(
+    asked: &Asked,
+    peer: &Enrolled,
+    survey: &BTreeMap<PeerId, Vec<ShardStatus>>,
+) -> Member {
     let known = survey.get(&peer.id).map_or(&[][..], Vec::as_slice);
     let catalogue = asked.router.board.catalogue();
     let lacking: Vec<_> = catalogue
@@ -99,7 +85,7 @@ fn member(asked: &Asked, peer: &Enrolled, survey: &BTreeMap<PeerId, Vec<ShardSta
     }
     Member {
         id: peer.id.0,
-        name: if peer.name.is_empty() { peer.id.to_string() } else { peer.name.clone() },
+        name: asked.router.board.called(peer.id),
         state: state_of(asked, peer.id),
         zone: peer.zone.clone(),
         weight: peer.weight,
@@ -119,7 +105,7 @@ fn member(asked: &Asked, peer: &Enrolled, survey: &BTreeMap<PeerId, Vec<ShardSta
     }
 }
 
-fn state_of(asked: &Asked, peer: PeerId) -> MemberState {
+pub(super) fn state_of(asked: &Asked, peer: PeerId) -> MemberState {
     if peer == asked.router.board.me() {
         return MemberState::Alive;
     }
@@ -135,9 +121,8 @@ pub async fn ring(
     Query(query): Query<RingQuery>,
 ) -> Result<Json<Ring>, Failure> {
     let board = &asked.router.board;
-    let key = key_place(&asked, &query)?;
-    let survey = survey::of_all(&asked.router).await;
-    let rows = (0..board.shards()).map(|shard| ring_row(&asked, ShardId(shard), &survey)).collect();
+    let key = key_place(&asked, &query).await?;
+    let rows = ring_rows(&asked).await;
     let catalogue = board.catalogue();
     ok(Ring {
         epoch: catalogue.epoch.0,
@@ -148,9 +133,26 @@ pub async fn ring(
     })
 }
 
-fn key_place(asked: &Asked, query: &RingQuery) -> Result<Option<KeyPlace>, Failure> {
+/// `GET /v1/mesh/moves`.
+pub async fn moves(State(asked): State<Asked>) -> Result<Json<Moves>, Failure> {
+    let rows = ring_rows(&asked).await;
+    ok(Moves::of(asked.router.board.catalogue().epoch.0, &rows))
+}
+
+/// `GET /v1/settings`.
+pub async fn settings(State(asked): State<Asked>) -> Result<Json<PeerSettings>, Failure> {
+    ok(PeerSettings { settings: asked.settings.to_vec() })
+}
+
+/// Every shard, by what all peers say of their replicas.
+async fn ring_rows(asked: &Asked) -> Vec<RingRow> {
+    let survey = survey::of_all(&asked.router).await;
+    let shards = (0..asked.router.board.shards()).map(ShardId);
+    shards.map(|shard| ring_row(asked, shard, &survey)).collect()
+}
+
+async fn key_place(asked: &Asked, query: &RingQuery) -> Result<Option<KeyPlace>, Failure> {
     let Some(key) = &query.key else { return Ok(None) };
-    let catalogue = asked.router.board.catalogue();
     let Some(name) = &query.stream else {
         return Err(Problem::new(
             "SH0404",
@@ -160,13 +162,18 @@ fn key_place(asked: &Asked, query: &RingQuery) -> Result<Option<KeyPlace>, Failu
         )
         .into());
     };
+    let catalogue = known::with_stream(asked, name).await?;
     let stream = catalogue.stream(name).ok_or_else(|| super::streams::unknown(name))?;
     let partition = bucket_of(key.as_bytes(), stream.partitions);
     let shard = shard_of(stream.placement, partition, asked.router.board.shards());
     Ok(Some(KeyPlace { partition, shard: shard.0 }))
 }
 
-fn ring_row(asked: &Asked, shard: ShardId, survey: &BTreeMap<PeerId, Vec<ShardStatus>>) -> RingRow {
+pub(super) fn ring_row(
+    asked: &Asked,
+    shard: ShardId,
+    survey: &BTreeMap<PeerId, Vec<ShardStatus>>,
+) -> RingRow {
     let best = survey::best(survey, shard);
     let ids = |peers: &[PeerId]| peers.iter().map(|peer| peer.0).collect::<Vec<_>>();
     RingRow {
@@ -180,7 +187,13 @@ fn ring_row(asked: &Asked, shard: ShardId, survey: &BTreeMap<PeerId, Vec<ShardSt
 }
 
 pub async fn health(State(asked): State<Asked>) -> Result<Json<Health>, Failure> {
-    let survey = survey::of_all(&asked.router).await;
+    ok(judged(&asked, &lookout::gather(&asked).await.told))
+}
+
+/// How the mesh is, by what all peers tell of themselves.
+pub(super) fn judged(asked: &Asked, told: &BTreeMap<PeerId, Figures>) -> Health {
+    let survey: BTreeMap<PeerId, Vec<ShardStatus>> =
+        told.iter().map(|(peer, told)| (*peer, told.shards.clone())).collect();
     let board = &asked.router.board;
     let catalogue = board.catalogue();
     let total = u32::from(board.shards());
@@ -190,7 +203,7 @@ pub async fn health(State(asked): State<Asked>) -> Result<Json<Health>, Failure>
     // A copy whose peer does not answer is worth nothing until it is back.
     let copies = |best: &ShardStatus| {
         let voters = best.voters.iter();
-        voters.filter(|peer| state_of(&asked, **peer) != MemberState::Gone).count()
+        voters.filter(|peer| state_of(asked, **peer) != MemberState::Gone).count()
     };
     let wanted = usize::from(catalogue.replication);
     let under = |shard| led_by(shard).is_some_and(|best| copies(best) < wanted);
@@ -198,10 +211,10 @@ pub async fn health(State(asked): State<Asked>) -> Result<Json<Health>, Failure>
     let gone: Vec<_> = catalogue
         .roster
         .keys()
-        .filter(|peer| state_of(&asked, **peer) == MemberState::Gone)
-        .map(ToString::to_string)
+        .filter(|peer| state_of(asked, **peer) == MemberState::Gone)
+        .map(|peer| board.called(*peer))
         .collect();
-    let mut reasons = reasons(&asked);
+    let mut reasons = reasons(asked);
     if led < total {
         reasons.push(format!("{} of {total} shards have no leader", total - led));
     }
@@ -210,16 +223,32 @@ pub async fn health(State(asked): State<Asked>) -> Result<Json<Health>, Failure>
     }
     let full = asked.space.full_peers();
     if !full.is_empty() {
-        let full: Vec<_> = full.iter().map(ToString::to_string).collect();
+        let full: Vec<_> = full.iter().map(|peer| board.called(*peer)).collect();
         reasons.push(format!("peers whose disk is full: {}", full.join(", ")));
     }
     if asked.space.is_full() {
         let left = asked.space.free() >> 20;
         reasons.push(format!("the disk of this peer is full: {left} MiB are left"));
     }
+    let aside = asked.aside.shards();
+    if !aside.is_empty() {
+        let path = asked.aside.path();
+        let shards: Vec<_> = aside.keys().map(ToString::to_string).collect();
+        reasons.push(format!(
+            "damaged copies on this peer, set aside in {} until others are whole: {}",
+            path.display(),
+            shards.join(", ")
+        ));
+    }
     if !gone.is_empty() {
         reasons.push(format!("peers that do not answer: {}", gone.join(", ")));
     }
+    let parked = super::pipelines::parked(&catalogue, told);
+    if !parked.is_empty() {
+        reasons.push(format!("pipelines that are parked: {}", parked.join(", ")));
+    }
+    let clocks = told.iter().map(|(peer, told)| (*peer, told.at_ms));
+    reasons.extend(clocks::odd(&clocks.collect(), |peer| board.called(peer)));
     let total_peers = catalogue.roster.len() as u32;
     let alive = total_peers - gone.len() as u32;
     let healthy = reasons.is_empty();
@@ -228,30 +257,23 @@ pub async fn health(State(asked): State<Asked>) -> Result<Json<Health>, Failure>
         (false, true) => format!("the mesh works, but: {}", reasons.join("; ")),
         (false, false) => format!("part of the mesh does not work: {}", reasons.join("; ")),
     };
-    ok(Health {
+    Health {
         verdict,
         healthy,
-        ready: self::reasons(&asked).is_empty(),
+        ready: self::reasons(asked).is_empty(),
         reasons,
         shards: ShardCount { total, led, under_replicated: under },
         peers: PeerCount { alive, total: total_peers },
-    })
+    }
 }
 
-/// `POST /v1/mesh/{leave,drain,undrain,remove}`.
+/// `POST /v1/mesh/leave`, `drain`, `undrain`, `remove`.
 pub async fn wish(
+    wish: Wish,
     State(asked): State<Asked>,
-    Path(verb): Path<String>,
     bytes: Bytes,
-) -> Result<Json<serde_json::Value>, Failure> {
-    let wish = match verb.as_str() {
-        "leave" => Wish::Leave,
-        "drain" => Wish::Drain,
-        "undrain" => Wish::Undrain,
-        "remove" => Wish::Remove,
-        _ => return Err(super::answer::nothing_at(&format!("/v1/mesh/{verb}"))),
-    };
+) -> Result<Json<Wished>, Failure> {
     let WishBody { peer, shrink } = body(&bytes)?;
     let index = shape::wish(&asked.router, wish, PeerId(peer), shrink).await?;
-    ok(serde_json::json!({ "index": index }))
+    ok(Wished { index })
 }

@@ -1,19 +1,23 @@
-//! Pipelines: which run, and how their tasks are.
+//! Pipelines: which run, how their tasks are, and stopping them for a while.
 
 use super::answer::ok;
-use super::{Asked, Failure, Json};
+use super::{Asked, Failure, Json, known};
+use crate::figures::Figures;
 use crate::shards::{Found, Query};
-use crate::tasks::{self, TaskStatus};
+use crate::tasks::TaskStatus;
+use crate::{problems, shape, survey};
 use axum::extract::{Path, State};
-use door::http::{PipelineDetail, PipelineRow, PipelineState, Pipelines, StageDetail, TaskRow};
-use model::catalogue::{Catalogue, Pipeline, Stage};
+use door::http::{
+    PipelineDetail, PipelineRow, PipelineState, Pipelines, StageDetail, TaskRow, Wished,
+};
+use model::catalogue::{Catalogue, Change, Changed, Pipeline, Stage};
 use model::hash::shard_of;
-use model::{Problem, StreamId, TaskId};
-use tokio::sync::oneshot;
+use model::{PeerId, Problem, StreamId, TaskId};
+use std::collections::BTreeMap;
 
 pub async fn list(State(asked): State<Asked>) -> Result<Json<Pipelines>, Failure> {
     let catalogue = asked.router.board.catalogue();
-    let tasks = here(&asked).await;
+    let tasks = survey::tasks_of_all(&asked.router, &asked.tasks).await;
     let row = |pipeline: &Pipeline| PipelineRow {
         name: pipeline.name.clone(),
         version: pipeline.version,
@@ -23,43 +27,79 @@ pub async fn list(State(asked): State<Asked>) -> Result<Json<Pipelines>, Failure
     ok(Pipelines { pipelines: catalogue.pipelines.values().map(row).collect() })
 }
 
-/// Parked when nobody holds its code, or a task here is parked.
+/// Parked when nobody holds its code, or a task of it is parked.
 fn state(catalogue: &Catalogue, pipeline: &Pipeline, tasks: &[TaskStatus]) -> PipelineState {
-    let held = catalogue.roster.values().any(|peer| {
+    let held = is_held(catalogue, pipeline);
+    let of_it = |task: &&TaskStatus| pipeline.stages.iter().any(|s| s.id == task.task.stage);
+    let parked = tasks.iter().filter(of_it).any(|task| task.state == "parked");
+    match (pipeline.paused, held && !parked) {
+        (true, _) => PipelineState::Paused,
+        (false, true) => PipelineState::Running,
+        (false, false) => PipelineState::Parked,
+    }
+}
+
+/// The pipelines that are parked: nobody holds their code, or a task of theirs failed too often.
+pub(super) fn parked(catalogue: &Catalogue, told: &BTreeMap<PeerId, Figures>) -> Vec<String> {
+    let tasks = || told.values().flat_map(|told| &told.tasks);
+    let is_parked = |it: &&Pipeline| {
+        let fails = tasks().any(|task| task.pipeline == it.name && !task.parked.is_empty());
+        !it.paused && (fails || !is_held(catalogue, it))
+    };
+    catalogue.pipelines.values().filter(is_parked).map(|it| it.name.clone()).collect()
+}
+
+/// Whether some peer of the roster has the code of the running version.
+pub(super) fn is_held(catalogue: &Catalogue, pipeline: &Pipeline) -> bool {
+    catalogue.roster.values().any(|peer| {
         peer.holds
             .iter()
             .any(|(name, version, _)| *name == pipeline.name && *version == pipeline.version)
-    });
-    let of_it = |task: &&TaskStatus| pipeline.stages.iter().any(|s| s.id == task.task.stage);
-    let parked = tasks.iter().filter(of_it).any(|task| task.state == "parked");
-    if held && !parked { PipelineState::Running } else { PipelineState::Parked }
+    })
 }
 
-async fn here(asked: &Asked) -> Vec<TaskStatus> {
-    let (reply, answer) = oneshot::channel();
-    if asked.tasks.cast(tasks::Msg::Status(reply)).is_err() {
-        return Vec::new();
+/// Stops the tasks where they are.
+pub async fn pause(asked: State<Asked>, name: Path<String>) -> Result<Json<Wished>, Failure> {
+    steer(asked, name, true).await
+}
+
+/// Lets the tasks begin again, parked ones too.
+pub async fn resume(asked: State<Asked>, name: Path<String>) -> Result<Json<Wished>, Failure> {
+    steer(asked, name, false).await
+}
+
+async fn steer(
+    State(asked): State<Asked>,
+    Path(name): Path<String>,
+    paused: bool,
+) -> Result<Json<Wished>, Failure> {
+    let change = Change::Pause { pipeline: name.clone(), paused };
+    match shape::propose(&asked.router, change).await? {
+        Changed::Done { index } => ok(Wished { index }),
+        Changed::Refused { .. } => Err(unknown(&name).into()),
+        other => Err(problems::internal("an unexpected answer", format!("{other:?}")).into()),
     }
-    answer.await.unwrap_or_default()
+}
+
+fn unknown(name: &str) -> Problem {
+    Problem::new(
+        "SH0304",
+        format!("there is no pipeline `{name}`"),
+        "no peer of this mesh has registered it",
+        "shoal pipeline list",
+    )
 }
 
 pub async fn describe(
     State(asked): State<Asked>,
     Path(name): Path<String>,
 ) -> Result<Json<PipelineDetail>, Failure> {
-    let catalogue = asked.router.board.catalogue();
-    let pipeline = catalogue.pipelines.get(&name).ok_or_else(|| {
-        Problem::new(
-            "SH0304",
-            format!("there is no pipeline `{name}`"),
-            "no peer of this mesh has registered it",
-            "shoal pipeline list",
-        )
-    })?;
-    let here = here(&asked).await;
+    let catalogue = known::catalogue(&asked, |it| it.pipelines.contains_key(&name)).await?;
+    let pipeline = catalogue.pipelines.get(&name).ok_or_else(|| unknown(&name))?;
+    let tasks = survey::tasks_of_all(&asked.router, &asked.tasks).await;
     let mut stages = Vec::with_capacity(pipeline.stages.len());
     for stage in &pipeline.stages {
-        stages.push(stage_detail(&asked, &catalogue, stage, &here).await);
+        stages.push(stage_detail(&asked, &catalogue, stage, &tasks).await);
     }
     ok(PipelineDetail {
         name,
@@ -73,10 +113,10 @@ async fn stage_detail(
     asked: &Asked,
     catalogue: &Catalogue,
     stage: &Stage,
-    here: &[TaskStatus],
+    tasks: &[TaskStatus],
 ) -> StageDetail {
     let named = |id: &StreamId| catalogue.streams.get(id).map(|stream| stream.name.clone());
-    let rows = (0..stage.buckets).map(|bucket| task_row(asked, stage, bucket, here));
+    let rows = (0..stage.buckets).map(|bucket| task_row(asked, stage, bucket, tasks));
     StageDetail {
         name: stage.name.clone(),
         buckets: stage.buckets,
@@ -88,22 +128,25 @@ async fn stage_detail(
     }
 }
 
-async fn task_row(asked: &Asked, stage: &Stage, bucket: u32, here: &[TaskStatus]) -> TaskRow {
+async fn task_row(asked: &Asked, stage: &Stage, bucket: u32, tasks: &[TaskStatus]) -> TaskRow {
     let board = &asked.router.board;
     let task = TaskId { stage: stage.id, bucket };
     let shard = shard_of(stage.id.0, bucket, board.shards());
+    // One that has committed nothing yet has no standing, and no watermark.
     let standing = match asked.router.ask(shard, Query::Task { task }, false).await {
-        Ok((Found::Task(standing), _)) => standing.unwrap_or_default(),
-        _ => Default::default(),
+        Ok((Found::Task(standing), _)) => standing,
+        _ => None,
     };
-    let own = here.iter().find(|status| status.task == task);
+    let mark = standing.as_ref().map(|standing| standing.watermark_ms);
+    let own = tasks.iter().find(|status| status.task == task);
     TaskRow {
         bucket,
         shard: shard.0,
         peer: board.leader(shard).map(|peer| peer.0),
-        state: own.map_or("elsewhere", |status| status.state).to_owned(),
-        sequence: standing.sequence,
-        watermark_ms: standing.watermark_ms,
+        state: own.map_or("unknown", |status| &status.state).to_owned(),
+        because: own.and_then(|status| status.because.clone()),
+        sequence: standing.map_or(0, |standing| standing.sequence),
+        watermark_ms: mark.filter(|mark| *mark > i64::MIN),
         restarts: own.map_or(0, |status| status.restarts),
     }
 }

@@ -1,7 +1,7 @@
 //! Views: a row, a scan, and how far they have read.
 
 use super::answer::ok;
-use super::{Asked, Failure, Json};
+use super::{Asked, Failure, Json, known};
 use crate::limits;
 use crate::shards::{Found, Query as Look};
 use axum::extract::{Path, Query, State};
@@ -28,9 +28,10 @@ pub async fn list(State(asked): State<Asked>) -> Result<Json<Views>, Failure> {
     ok(Views { views: catalogue.views.values().map(shown).collect() })
 }
 
-fn find(asked: &Asked, name: &str) -> Result<View, Failure> {
-    let found = asked.router.board.catalogue().views.get(name).cloned();
-    found.ok_or_else(|| {
+/// The view of this name.
+pub(super) async fn find(asked: &Asked, name: &str) -> Result<View, Failure> {
+    let catalogue = known::catalogue(asked, |known| known.views.contains_key(name)).await?;
+    catalogue.views.get(name).cloned().ok_or_else(|| {
         Problem::new(
             "SH0303",
             format!("there is no view `{name}`"),
@@ -50,7 +51,17 @@ pub async fn row(
     Path((name, key)): Path<(String, String)>,
     Query(query): Query<RowQuery>,
 ) -> Result<Json<Row>, Failure> {
-    let view = find(&asked, &name)?;
+    ok(find_row(&asked, &name, &key, &query).await?)
+}
+
+/// One row, or that there is none.
+pub(super) async fn find_row(
+    asked: &Asked,
+    name: &str,
+    key: &str,
+    query: &RowQuery,
+) -> Result<Row, Failure> {
+    let view = find(asked, name).await?;
     let bucket = flow::bucket_of_row(key.as_bytes(), view.buckets);
     let task = TaskId { stage: view.stage, bucket };
     let shard = shard_of(view.stage.0, bucket, asked.router.board.shards());
@@ -66,7 +77,7 @@ pub async fn row(
         )
         .into());
     };
-    ok(Row {
+    Ok(Row {
         key: Shown::of(Some(key.as_bytes())),
         value: Shown::row(&view.format, &value),
         shard: shard.0,
@@ -83,7 +94,7 @@ pub async fn rows(
     Path(name): Path<String>,
     Query(query): Query<RowsQuery>,
 ) -> Result<Json<ViewRows>, Failure> {
-    let view = find(&asked, &name)?;
+    let view = find(&asked, &name).await?;
     let limit = query.limit.clamp(1, door::http::ROWS_MAX);
     let from = table_key(query.from.unwrap_or_default().as_bytes());
     let linear = query.consistency == Consistency::Leader;
@@ -156,7 +167,7 @@ pub async fn positions(
     Path(name): Path<String>,
     Query(query): Query<PositionsQuery>,
 ) -> Result<Json<ViewPositions>, Failure> {
-    let view = find(&asked, &name)?;
+    let view = find(&asked, &name).await?;
     let catalogue = asked.router.board.catalogue();
     let linear = query.consistency == Consistency::Leader;
     let Some((_, stage)) = catalogue.stage(view.stage) else {

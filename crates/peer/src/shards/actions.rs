@@ -1,11 +1,12 @@
 //! Carries out what replicas ask for.
 
-use super::{Slot, State, Waiting, frame_full, record_bytes};
+use super::{Left, Slot, State, Waiting, frame_full, record_bytes};
 use crate::snapshot;
 use bytes::Bytes;
 use model::{Batch, PartitionId, PeerId, ReplicaId, ShardId, TaskId};
 use replica::{Action, Answer, Refusal, Replica};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 use store::Record;
 
 /// Committed batches that wait to be written to their segments, in order, a partition at a time.
@@ -15,12 +16,17 @@ pub(super) struct Appends {
     /// Tasks whose commits these are; what they promise counts when their batches are readable.
     tasks: Vec<(ShardId, TaskId)>,
     /// Answers that must not leave before the batches are readable.
-    answers: Vec<(u64, Result<Answer, Refusal>)>,
+    answers: Vec<(ShardId, u64, Result<Answer, Refusal>)>,
 }
 
 impl Appends {
     pub(super) fn is_empty(&self) -> bool {
         self.by_partition.is_empty()
+    }
+
+    /// Shards whose batches found no room.
+    fn stuck(&self) -> BTreeSet<ShardId> {
+        self.by_partition.values().map(|(shard, _)| *shard).collect()
     }
 }
 
@@ -62,7 +68,9 @@ impl State {
                 }
                 Action::Trim { partition, offset } => self.trim(shard, partition, offset),
                 Action::Drop { partition } => self.dropped(shard, partition),
-                Action::Answer { request, result } => self.appends.answers.push((request, result)),
+                Action::Answer { request, result } => {
+                    self.appends.answers.push((shard, request, result));
+                }
                 Action::Applied { .. } => {}
                 Action::TaskMoved { task, .. } => self.appends.tasks.push((shard, task)),
                 Action::Role { term, leader, leading } => self.role(shard, term, leader, leading),
@@ -74,7 +82,7 @@ impl State {
                 Action::Fetch { from, index, term, manifest, message } => {
                     self.fetch(shard, from, index, term, manifest, message);
                 }
-                Action::Gone => self.remove(shard),
+                Action::Gone => self.remove(shard, Left::Nothing),
             }
         }
         if self.appends.by_partition.is_empty() {
@@ -106,15 +114,15 @@ impl State {
     }
 
     /// Writes what is committed to the segments, moves the marks, wakes readers, then lets answers go. Where there is
-    /// no room, all of that waits.
+    /// no room, all of that waits for the shard, and for no other.
     pub(super) fn flush_appends(&mut self) {
-        while let Some((partition, (shard, batches))) = self.appends.by_partition.pop_first() {
+        for (partition, (shard, batches)) in std::mem::take(&mut self.appends.by_partition) {
             // A snapshot that was not finished may have brought the first of them already.
             match self.args.segments.append_missing(partition, &batches) {
                 Ok(()) => {}
                 Err(store::Error::NoRoom { .. }) => {
                     self.appends.by_partition.insert(partition, (shard, batches));
-                    return;
+                    continue;
                 }
                 Err(error) => {
                     self.on_fenced(format!("a segment cannot be written: {error}"));
@@ -125,10 +133,19 @@ impl State {
             let Some(slot) = self.slot(shard) else { continue };
             if let Some(found) = slot.replica.fold().partition(partition) {
                 board.note(partition, found);
+                // Where it is led, its answer tells since when it was under way.
+                if !slot.replica.is_leading() {
+                    board.meter.arrived(partition, found.next_offset, Instant::now());
+                }
             }
             self.args.board.stream_moved(partition.stream);
         }
+        let stuck = self.appends.stuck();
         for (shard, task) in std::mem::take(&mut self.appends.tasks) {
+            if stuck.contains(&shard) {
+                self.appends.tasks.push((shard, task));
+                continue;
+            }
             let Some(slot) = self.slot(shard) else { continue };
             let standing = slot.replica.fold().task(task);
             let promise = standing.map(|standing| (standing.watermark_ms, standing.is_idle));
@@ -140,10 +157,22 @@ impl State {
     }
 
     fn send_answers(&mut self) {
-        for (request, result) in std::mem::take(&mut self.appends.answers) {
+        let stuck = self.appends.stuck();
+        for (shard, request, result) in std::mem::take(&mut self.appends.answers) {
+            if stuck.contains(&shard) {
+                self.appends.answers.push((shard, request, result));
+                continue;
+            }
             match self.waiting.remove(&request) {
                 // An asker may have stopped waiting; then nobody needs the answer.
                 Some(Waiting::Reply(reply)) => drop(reply.send(result)),
+                Some(Waiting::Append(partition, since, reply)) => {
+                    if let Ok(Answer::Appended { base_offset, .. }) = &result {
+                        // One more than its first: what a task has read of it, it has read all of.
+                        self.args.board.meter.arrived(partition, base_offset + 1, since);
+                    }
+                    drop(reply.send(result));
+                }
                 Some(Waiting::Query(shard, query, reply)) => {
                     self.answer_query(shard, &query, &result, reply);
                 }
@@ -157,6 +186,10 @@ impl State {
         if let Err(error) = self.args.segments.trim(partition, offset) {
             tracing::warn!(?partition, offset, %error, "old events cannot be removed");
         }
+        if self.appends.by_partition.contains_key(&partition) {
+            // What waits for room cannot be read: it is said with the rest, when it can be.
+            return;
+        }
         let board = self.args.board.clone();
         let Some(slot) = self.slot(shard) else { return };
         if let Some(found) = slot.replica.fold().partition(partition) {
@@ -167,6 +200,7 @@ impl State {
     /// A partition is no more: nobody reads it from now on, its files go with the next checkpoint.
     fn dropped(&mut self, shard: ShardId, partition: PartitionId) {
         self.flush_appends();
+        self.appends.by_partition.remove(&partition);
         let Some(slot) = self.slot(shard) else { return };
         let index = slot.replica.fold().index();
         self.args.board.forget_mark(partition);
@@ -186,6 +220,9 @@ impl State {
     fn role(&mut self, shard: ShardId, term: u64, leader: Option<PeerId>, leading: bool) {
         if self.args.board.led(shard, term, leader, leading) {
             tracing::debug!(%shard, term, ?leader, leading, "the role changed");
+            if leading {
+                self.crowned.push((shard, term));
+            }
         }
     }
 
@@ -212,8 +249,9 @@ impl State {
         slot.fetching = true;
         let replica = slot.replica.id();
         let hard = slot.replica.hard();
+        let tenure = slot.tenure.clone();
         let wanted =
-            snapshot::Wanted { shard, replica, from, index, term, manifest, message, hard };
+            snapshot::Wanted { shard, replica, from, index, term, manifest, message, hard, tenure };
         let key = self.args.board.key_of(from);
         let fetcher = self.args.fetcher.clone();
         match key {
@@ -228,14 +266,15 @@ impl State {
         if let Some(slot) = self.slot(shard) {
             slot.replica.retire(&mut actions);
             self.carry_out(shard, actions);
-            self.remove(shard);
+            self.remove(shard, Left::Aside);
         }
     }
 
-    /// The replica here is no more: its tombstone outlives it, its files do not.
-    pub(super) fn remove(&mut self, shard: ShardId) {
+    /// The replica here is no more: its tombstone outlives it.
+    pub(super) fn remove(&mut self, shard: ShardId, left: Left) {
         let Some(slot) = self.slots[usize::from(shard.0)].take() else { return };
-        let Slot { replica, .. } = slot;
+        let Slot { replica, tenure, .. } = slot;
+        tenure.end();
         let id = replica.id();
         tracing::debug!(%shard, replica = %id, "a replica was removed from here");
         self.tombstones.insert(shard, id);
@@ -243,24 +282,71 @@ impl State {
         self.durable.remove(&shard);
         self.record(Record::Tombstone { shard, replica: id });
         self.appends.by_partition.retain(|_, (of, _)| *of != shard);
-        self.args.board.set_here(shard, false);
-        self.args.board.led(shard, 0, None, false);
-        self.drop_files(shard, &replica);
+        self.args.board.gone(shard);
+        self.leave_files(shard, &replica, left);
         self.schedule_turn();
     }
 
-    fn drop_files(&self, shard: ShardId, replica: &Replica) {
+    fn leave_files(&self, shard: ShardId, replica: &Replica, left: Left) {
         for (task, _) in replica.fold().tasks() {
             self.args.board.forget_promise(task);
         }
         for (partition, _) in replica.fold().partitions() {
             self.args.board.forget_mark(partition);
-            if let Err(error) = self.args.segments.remove(partition) {
-                tracing::warn!(?partition, %error, "files of a removed replica stay behind");
-            }
         }
-        if let Err(error) = self.args.tables.remove(shard) {
-            tracing::warn!(%shard, %error, "rows of a removed replica stay behind");
+        let done = match left {
+            Left::Nothing => self.drop_files(shard, replica),
+            Left::Aside => self.set_aside(shard, replica),
+        };
+        if let Err(error) = done {
+            tracing::warn!(%shard, %error, "files of a removed replica stay behind");
+        }
+    }
+
+    fn drop_files(&self, shard: ShardId, replica: &Replica) -> Result<(), store::Error> {
+        for (partition, _) in replica.fold().partitions() {
+            self.args.segments.remove(partition)?;
+        }
+        let (tables, id) = (self.args.tables.clone(), replica.id());
+        // A large table takes long to be swept.
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = tables.retire(shard, id) {
+                tracing::warn!(%shard, %error, "rows of a removed replica stay behind");
+            }
+        });
+        Ok(())
+    }
+
+    /// Its rows stay in the tables until its successor's take their place.
+    fn set_aside(&self, shard: ShardId, replica: &Replica) -> Result<(), store::Error> {
+        let aside = &self.args.aside;
+        aside.begin(shard, replica.id(), "it was replaced while it ran")?;
+        for (partition, _) in replica.fold().partitions() {
+            aside.keep_partition(&self.args.segments, Some(shard), partition)?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of what was set aside of shards whose new replica votes, so it is whole, or that a quorum elsewhere leads
+    /// and that belong here no more.
+    pub(super) fn settle_aside(&mut self) {
+        let aside = self.args.aside.clone();
+        for shard in aside.shards().into_keys() {
+            let votes = |slot: &mut Slot| {
+                let configuration = slot.replica.fold().configuration();
+                let id = slot.replica.id();
+                !configuration.is_joint() && configuration.voters().contains(&id)
+            };
+            let board = &self.args.board;
+            let moved = !board.ring().target(shard).contains(&board.me())
+                && board.leader(shard).is_some_and(|leader| leader != board.me());
+            if !moved && !self.slot(shard).is_some_and(votes) {
+                continue;
+            }
+            tracing::info!(%shard, "the new replica is whole: what the damaged one has left is removed");
+            if let Err(error) = aside.settle(shard) {
+                tracing::warn!(%shard, %error, "what was set aside is not removed");
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Slot, State};
 use crate::keeper::{Due, Exported, Kept};
-use crate::{limits, snapshot};
+use crate::limits;
 use bytes::Bytes;
 use model::{ReplicaId, ShardId};
 use replica::{Fold, Input};
@@ -42,7 +42,7 @@ impl State {
                 shard: ShardId(index as u16),
                 replica: slot.replica.id(),
                 partitions: fold.partitions().map(|(id, p)| (id, p.start, p.next_offset)).collect(),
-                export: export.then(|| snapshot::all_rows(fold)),
+                export,
                 checkpoint,
             });
         }
@@ -72,6 +72,7 @@ impl State {
             }
         }
         self.cut(&durable);
+        self.settle_aside();
         let wanted = self.slots.iter().flatten().any(|slot| slot.wants_manifest);
         self.flushed();
         if wanted || !self.flushes.is_empty() {

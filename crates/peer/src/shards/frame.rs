@@ -241,6 +241,8 @@ impl State {
         match Replica::new(config, restored) {
             Ok(made) => {
                 tracing::debug!(%shard, %replica, "a new replica begins here");
+                // What the tables have is of one that was here before.
+                self.durable.remove(&shard);
                 self.record(Record::Begin { shard, replica, base });
                 self.seat(shard, made);
                 let able = ring::able(&self.args.board.catalogue(), &self.args.board.ring());

@@ -4,7 +4,7 @@ use super::{State, Waiting};
 use crate::call::Place;
 use crate::limits;
 use bytes::Bytes;
-use model::group::Group;
+use model::group::{Group, Listed};
 use model::transaction::{Phase, Transaction};
 use model::{PartitionId, ShardId, TaskId};
 use replica::fold::is_overdue;
@@ -54,6 +54,13 @@ pub enum Query {
     },
     /// The groups of the shard.
     Groups,
+    /// How many producer ids the shard has issued.
+    Issued,
+    /// How many of these bodies a request with this idempotency key has appended.
+    Key {
+        key: u128,
+        bodies: Vec<(PartitionId, u64)>,
+    },
     /// A transactional producer.
     Transaction {
         id: String,
@@ -80,7 +87,9 @@ pub enum Found {
     Skewed(bool),
     Group(Option<Box<Group>>),
     /// Name, kind, and whether it has consumers.
-    Groups(Vec<(String, String, bool)>),
+    Groups(Vec<Listed>),
+    Issued(i64),
+    Key(u32),
     Transaction(Option<Box<Transaction>>),
     Overdue(Vec<(String, u64)>),
 }
@@ -165,11 +174,12 @@ impl State {
             Query::Skewed => Found::Skewed(self.slot(shard)?.replica.status().skewed),
             Query::Group { name } => Found::Group(fold.group(name).cloned().map(Box::new)),
             Query::Groups => {
-                let listed = |(name, group): (&str, &Group)| {
-                    let formed = &group.formed;
-                    (name.to_owned(), formed.kind.clone(), !formed.consumers.is_empty())
-                };
-                Found::Groups(fold.groups().map(listed).collect())
+                Found::Groups(fold.groups().map(|(name, group)| group.listed(name)).collect())
+            }
+            Query::Issued => Found::Issued(fold.issued()),
+            Query::Key { key, bodies } => {
+                let has = |(id, body): &&(PartitionId, u64)| fold.has_key(*key, *id, *body);
+                Found::Key(bodies.iter().filter(has).count() as u32)
             }
             Query::Transaction { id } => {
                 Found::Transaction(fold.transaction(id).cloned().map(Box::new))

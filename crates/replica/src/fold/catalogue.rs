@@ -50,15 +50,20 @@ pub fn change(current: &mut Option<Arc<Catalogue>>, index: u64, change: Change) 
             roster::remove(catalogue, index, peer, incarnation, shrink)
         }
         Change::Drain { peer, away, shrink } => roster::drain(catalogue, index, peer, away, shrink),
-        Change::CreateStream { id, name, partitions, settings } => {
-            streams::create(catalogue, index, streams::New { id, name, partitions, settings })
+        Change::CreateStream { id, name, partitions, settings, most } => {
+            let new = streams::New { id, name, partitions, settings };
+            streams::create(catalogue, index, new, most)
         }
         Change::Configure { stream, from, to } => {
             streams::configure(catalogue, index, stream, (from, to))
         }
-        Change::Grow { stream, partitions } => streams::grow(catalogue, index, stream, partitions),
+        Change::Grow { stream, partitions, most } => {
+            streams::grow(catalogue, index, stream, (partitions, most))
+        }
         Change::DeleteStream { stream } => streams::delete(catalogue, index, stream),
         Change::Register(registration) => register::register(catalogue, index, registration),
+        Change::Pause { pipeline, paused } => register::pause(catalogue, index, &pipeline, paused),
+        Change::Recover { mesh, peer } => roster::recover(catalogue, index, mesh, peer),
     }
 }
 

@@ -1,11 +1,18 @@
 //! What is kept of groups of consumers: the present generation of each, and how far it has come.
 //!
 //! Invariants: G1 a generation never falls while the group is kept; G2 offsets outlive generations; G3 a group
-//! with consumers is never forgotten; G4 names, bytes of one group and bytes of all are bounded.
+//! with consumers is never forgotten; G4 names, bytes of one group and bytes of all are bounded; G5 a group's
+//! consumers share out themselves or its coordinator deals, never both; G6 of dealing each change follows the last.
 
-use crate::limits::{GROUP_BYTES_MAX, GROUP_IDLE_MS, GROUPS_BYTES_MAX, GROUPS_MAX};
+#[cfg(test)]
+mod tests;
+
+use crate::limits::{
+    GROUP_BYTES_MAX, GROUP_IDLE_MS, GROUP_UNUSED_MS, GROUPS_BYTES_MAX, GROUPS_MAX,
+};
 use model::PartitionId;
-use model::group::{Changed, Committed, Formed, Group, Pending, What};
+use model::deal::{self, Deal, Redeal};
+use model::group::{Caller, Changed, Committed, Formed, Group, Pending, What};
 use model::transaction::Stepped;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -41,19 +48,48 @@ impl Groups {
             What::Form(formed) => self.form(now_ms, name, formed),
             What::Commit(offsets) => self.commit(now_ms, name, offsets.into_iter().collect()),
             What::Delete => self.delete(&name),
+            What::Deal(redeal) => self.deal(now_ms, name, redeal),
         }
     }
 
     fn form(&mut self, now_ms: u64, name: String, formed: Formed) -> Changed {
         let none = Formed::default();
-        let old = self.get(&name).map_or(&none, |group| &group.formed).size();
-        if self.get(&name).is_some_and(|group| formed.generation < group.formed.generation) {
+        let known = self.get(&name);
+        let deal = known.and_then(|group| group.deal.as_ref());
+        let old = known.map_or(&none, |group| &group.formed).size() + deal.map_or(0, Deal::size);
+        if known.is_some_and(|group| formed.generation < group.formed.generation)
+            || deal.is_some_and(|deal| !deal.consumers.is_empty())
+        {
             return Changed::Stale;
         }
         match self.room(now_ms, name, formed.size(), old) {
             None => Changed::Full,
             Some(group) => {
-                group.formed = formed;
+                (group.formed, group.deal) = (formed, None);
+                Changed::Done
+            }
+        }
+    }
+
+    fn deal(&mut self, now_ms: u64, name: String, redeal: Redeal) -> Changed {
+        let known = self.get(&name);
+        let deal = known.and_then(|group| group.deal.as_ref());
+        if known.is_some_and(|group| !group.formed.consumers.is_empty())
+            || redeal.round.version != deal.map_or(0, |deal| deal.round.version) + 1
+        {
+            return Changed::Stale;
+        }
+        let size = |(id, it): (&String, &deal::Consumer)| id.len() + it.size();
+        let replaced = deal.iter().flat_map(|deal| &deal.consumers);
+        let replaced =
+            replaced.filter(|(id, _)| redeal.put.contains_key(*id) || redeal.gone.contains(*id));
+        let old = replaced.map(size).sum();
+        let begins = if deal.is_none() { deal::ROUND_BYTES } else { 0 };
+        let new = begins + redeal.put.iter().map(size).sum::<usize>();
+        match self.room(now_ms, name, new, old) {
+            None => Changed::Full,
+            Some(group) => {
+                group.deal.get_or_insert_default().take(redeal);
                 Changed::Done
             }
         }
@@ -103,6 +139,16 @@ impl Groups {
         }
     }
 
+    /// Whether the group's present generation has this consumer, or this is the epoch it was told last.
+    pub fn counts(&self, name: &str, caller: &Caller) -> bool {
+        self.get(name).is_some_and(|group| {
+            let Formed { generation, consumers, .. } = &group.formed;
+            let dealt = group.deal.as_ref().and_then(|it| it.consumers.get(&caller.consumer));
+            *generation == caller.generation && consumers.contains_key(&caller.consumer)
+                || dealt.is_some_and(|it| it.epoch == caller.generation)
+        })
+    }
+
     /// Keeps what an open transaction of a producer (id, epoch) brings.
     pub fn pend(
         &mut self,
@@ -149,9 +195,7 @@ impl Groups {
     fn delete(&mut self, name: &str) -> Changed {
         match self.get(name) {
             None => Changed::Missing,
-            Some(group) if !group.formed.consumers.is_empty() || !group.pending.is_empty() => {
-                Changed::InUse
-            }
+            Some(group) if group.has_consumers() || !group.pending.is_empty() => Changed::InUse,
             Some(_) => {
                 self.forget(name);
                 Changed::Done
@@ -173,7 +217,7 @@ impl Groups {
             return None;
         }
         if full(self) {
-            self.forget_idle(now_ms, &name);
+            self.make_room(now_ms, &name, after.saturating_sub(before));
         }
         if full(self) {
             return None;
@@ -185,16 +229,28 @@ impl Groups {
         Some(&mut kept.group)
     }
 
-    /// Makes room: forgets the groups that nobody has used for long.
-    fn forget_idle(&mut self, now_ms: u64, but: &str) {
-        let idle = |(name, kept): &(&String, &Kept)| {
-            let unused = now_ms.saturating_sub(kept.group.touched_ms) >= GROUP_IDLE_MS;
-            let group = &kept.group;
-            *name != but && unused && group.formed.consumers.is_empty() && group.pending.is_empty()
+    /// Makes room for this many bytes and for others after it: forgets groups that nobody has used for long, first those
+    /// without offsets, and of each kind the oldest.
+    fn make_room(&mut self, now_ms: u64, but: &str, bytes: usize) {
+        let may_go = |name: &str, group: &Group| {
+            let patience_ms =
+                if group.offsets.is_empty() { GROUP_UNUSED_MS } else { GROUP_IDLE_MS };
+            name != but
+                && now_ms.saturating_sub(group.touched_ms) >= patience_ms
+                && !group.has_consumers()
+                && group.pending.is_empty()
         };
-        let names: Vec<String> =
-            self.kept.iter().filter(idle).map(|(name, _)| name.clone()).collect();
-        for name in names {
+        let may_go = self.iter().filter(|(name, group)| may_go(name, group));
+        let mut going: Vec<(bool, u64, String)> = may_go
+            .map(|(name, group)| (!group.offsets.is_empty(), group.touched_ms, name.to_owned()))
+            .collect();
+        going.sort_unstable();
+        for (_, _, name) in going {
+            let has_room = self.kept.len() < GROUPS_MAX - GROUPS_MAX / 8
+                && self.bytes + bytes < GROUPS_BYTES_MAX - GROUPS_BYTES_MAX / 8;
+            if has_room {
+                break;
+            }
             self.forget(&name);
         }
     }
@@ -203,128 +259,5 @@ impl Groups {
         if let Some(kept) = self.kept.remove(name) {
             self.bytes -= kept.bytes;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-    use model::StreamId;
-    use model::group::Consumer;
-
-    const HERE: PartitionId = PartitionId { stream: StreamId(7), partition: 1 };
-
-    fn offset(offset: i64) -> What {
-        What::Commit(vec![(HERE, Committed { offset, epoch: 1, metadata: "m".into() })])
-    }
-
-    fn generation(generation: i32, consumers: &[&str]) -> What {
-        let consumer = |id: &&str| ((*id).to_owned(), Consumer::default());
-        let consumers = consumers.iter().map(consumer).collect();
-        What::Form(Formed { generation, consumers, ..Formed::default() })
-    }
-
-    #[test]
-    fn offsets_outlive_generations_and_generations_never_fall() {
-        let mut groups = Groups::default();
-        assert_eq!(groups.change(1, "g".into(), offset(4)), Changed::Done);
-        assert_eq!(groups.change(2, "g".into(), generation(1, &["a", "b"])), Changed::Done);
-        assert_eq!(groups.change(3, "g".into(), offset(2)), Changed::Done);
-        assert_eq!(groups.change(4, "g".into(), generation(2, &["b"])), Changed::Done);
-        assert_eq!(groups.change(5, "g".into(), generation(1, &[])), Changed::Stale);
-        let group = groups.get("g").expect("kept");
-        assert_eq!((group.formed.generation, group.touched_ms), (2, 4));
-        assert_eq!(group.offsets[&HERE].offset, 2);
-    }
-
-    #[test]
-    fn only_a_group_without_consumers_is_deleted() {
-        let mut groups = Groups::default();
-        assert_eq!(groups.change(1, "g".into(), What::Delete), Changed::Missing);
-        assert_eq!(groups.change(1, "g".into(), generation(1, &["a"])), Changed::Done);
-        assert_eq!(groups.change(1, "g".into(), What::Delete), Changed::InUse);
-        assert_eq!(groups.change(1, "g".into(), generation(2, &[])), Changed::Done);
-        assert_eq!(groups.change(1, "g".into(), What::Delete), Changed::Done);
-        assert_eq!(groups, Groups::default());
-    }
-
-    #[test]
-    fn a_new_group_takes_the_place_of_those_nobody_used_for_long_and_of_no_other() {
-        let mut groups = Groups::default();
-        for i in 0..GROUPS_MAX {
-            assert_eq!(groups.change(0, format!("{i}"), offset(1)), Changed::Done);
-        }
-        assert_eq!(groups.change(5, "0".into(), generation(1, &["a"])), Changed::Done);
-        assert_eq!(groups.change(7, "1".into(), offset(2)), Changed::Done);
-        assert_eq!(groups.change(GROUP_IDLE_MS - 1, "new".into(), offset(1)), Changed::Full);
-        assert_eq!(groups.change(GROUP_IDLE_MS, "new".into(), offset(1)), Changed::Done);
-        let left: Vec<&str> = groups.iter().map(|(name, _)| name).collect();
-        assert_eq!(left, ["0", "1", "new"]);
-        assert_eq!(groups.bytes, groups.kept.values().map(|kept| kept.bytes).sum::<usize>());
-    }
-
-    #[test]
-    fn bytes_are_bounded_for_one_group_and_for_all() {
-        let mut groups = Groups::default();
-        let of_bytes = |count: usize| {
-            let assignment = Bytes::from(vec![0; count]);
-            let consumer = Consumer { assignment, ..Consumer::default() };
-            let consumers = [("a".to_owned(), consumer)].into();
-            What::Form(Formed { generation: 1, consumers, ..Formed::default() })
-        };
-        let before = groups.clone();
-        assert_eq!(groups.change(0, "g".into(), of_bytes(GROUP_BYTES_MAX)), Changed::Full);
-        assert_eq!(groups, before);
-        let most = GROUP_BYTES_MAX - 1024;
-        let fit = GROUPS_BYTES_MAX / GROUP_BYTES_MAX;
-        for i in 0..fit {
-            assert_eq!(groups.change(0, format!("{i}"), of_bytes(most)), Changed::Done);
-        }
-        assert_eq!(groups.change(0, "more".into(), of_bytes(most)), Changed::Full);
-        assert_eq!(groups.change(0, "0".into(), of_bytes(1)), Changed::Done);
-        assert_eq!(groups.change(0, "more".into(), of_bytes(most)), Changed::Done);
-    }
-
-    #[test]
-    fn offsets_of_a_transaction_count_when_it_is_committed_and_never_when_it_is_not() {
-        let mut groups = Groups::default();
-        let offset = |offset| vec![(HERE, Committed { offset, ..Committed::default() })];
-        let mut end = |number, offsets: i64, commit| {
-            assert_eq!(groups.pend(0, "g".into(), (9, 1), offset(7)), Stepped::Closed);
-            assert_eq!(groups.open(0, "g".into(), (9, 1, number)), Stepped::Done);
-            assert_eq!(groups.pend(0, "g".into(), (9, 0), offset(7)), Stepped::Closed, "fenced");
-            assert_eq!(groups.pend(0, "g".into(), (9, 1), offset(offsets)), Stepped::Done);
-            assert_eq!(groups.change(0, "g".into(), What::Delete), Changed::InUse);
-            groups.close(0, "g", (9, number - 1), true);
-            assert!(!groups.get("g").expect("kept").pending.is_empty(), "an older one's end");
-            groups.close(0, "g", (9, number), commit);
-            let group = groups.get("g").expect("kept");
-            assert!(group.pending.is_empty());
-            assert_eq!(groups.bytes, groups.kept["g"].bytes);
-            let all: usize = group.offsets.values().map(Committed::size).sum();
-            assert_eq!(groups.bytes, GROUP_BYTES + 1 + all, "what is counted is there");
-            group.offsets.get(&HERE).map(|it| it.offset)
-        };
-        assert_eq!(end(1, 5, false), None);
-        assert_eq!(end(2, 6, true), Some(6));
-        assert_eq!(end(3, 8, false), Some(6));
-        assert_eq!(end(4, 9, true), Some(9));
-    }
-
-    #[test]
-    fn what_is_counted_is_what_is_there() {
-        let mut groups = Groups::default();
-        let long = Committed { offset: 9, epoch: 1, metadata: "m".repeat(1000) };
-        for what in [generation(1, &["a", "b"]), offset(1), offset(1), generation(2, &["b"])] {
-            assert_eq!(groups.change(1, "g".into(), what), Changed::Done);
-        }
-        let twice = What::Commit(vec![(HERE, Committed::default()), (HERE, long.clone())]);
-        assert_eq!(groups.change(1, "g".into(), twice), Changed::Done);
-        let group = groups.get("g").expect("kept");
-        assert_eq!(group.offsets[&HERE], long);
-        let formed = group.formed.size() - Formed::default().size();
-        let size = GROUP_BYTES + 1 + formed + long.size();
-        assert_eq!((groups.bytes, groups.kept["g"].bytes), (size, size));
     }
 }

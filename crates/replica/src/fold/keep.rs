@@ -1,13 +1,15 @@
 //! How a fold is kept and read back: small state whole, rows only where they changed.
 
+use super::origins::Origins;
 use super::rows::Rows;
 use super::{Fold, Small};
 use crate::error::Error;
 use bytes::Bytes;
+use model::planted::{self, Mutant};
 use model::{TaskId, codec, hash};
 
 /// The version of the small state's bytes.
-const VERSION: u8 = 3;
+const VERSION: u8 = 9;
 
 /// A row as it is kept: `None` when it was removed.
 pub type RowChange = (TaskId, Bytes, Option<Bytes>);
@@ -26,6 +28,13 @@ impl Fold {
         Ok(fold)
     }
 
+    /// Adds rows that were kept: those of a large fold come in pieces.
+    pub fn bring(&mut self, rows: &[(TaskId, Bytes, Bytes)]) {
+        for (task, key, value) in rows {
+            self.rows.restore(*task, key, value);
+        }
+    }
+
     /// The fold without its rows, as bytes.
     pub fn small(&self) -> Vec<u8> {
         codec::encode(VERSION, &self.small)
@@ -39,6 +48,17 @@ impl Fold {
     /// The rows that changed since this was last asked; they count as kept from now on.
     pub(crate) fn take_changed(&mut self) -> Vec<RowChange> {
         self.rows.take_changed()
+    }
+
+    /// What a snapshot brought, without what is left out of it on purpose.
+    pub(crate) fn brought(mut self) -> Self {
+        if planted::is(Mutant::SnapshotWithoutPositions) {
+            self.small.tasks.values_mut().for_each(|task| task.positions.clear());
+        }
+        if planted::is(Mutant::SnapshotWithoutWindows) {
+            self.small.origins = Origins::default();
+        }
+        self
     }
 
     /// A digest of everything in the fold: equal folds have equal ones. It reads every row.

@@ -56,6 +56,12 @@ impl Open {
         }
     }
 
+    /// Whether the batch's transaction is open and has nothing in this partition yet.
+    pub(super) fn is_first(&self, batch: &Batch) -> bool {
+        let open = self.open.get(&batch.producer_id());
+        open.is_some_and(|it| it.epoch == batch.producer_epoch() && it.first.is_none())
+    }
+
     /// A batch that was admitted lies at this offset.
     pub(super) fn wrote(&mut self, producer: i64, offset: i64) {
         if let Some(it) = self.open.get_mut(&producer) {
@@ -120,7 +126,7 @@ impl Fold {
                 self.close_partition(id, &step, number, commit, actions);
                 Stepped::Done
             }
-            StepWhat::Offsets(_) => Stepped::Closed,
+            StepWhat::Offsets(..) => Stepped::Closed,
         }
     }
 
@@ -160,7 +166,8 @@ impl Fold {
                 }
                 groups.open(now_ms, name, (step.producer, step.epoch, number))
             }
-            StepWhat::Offsets(offsets) => {
+            StepWhat::Offsets(Some(caller), _) if !groups.counts(&name, &caller) => Stepped::Stale,
+            StepWhat::Offsets(_, offsets) => {
                 groups.pend(now_ms, name, (step.producer, step.epoch), offsets)
             }
             StepWhat::Close { number, commit } => {

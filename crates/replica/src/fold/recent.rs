@@ -26,6 +26,12 @@ impl<K: Ord + Clone, V, const MAX: usize> Recent<K, V, MAX> {
         self.values.get(key).map(|(_, value)| value)
     }
 
+    /// The key that makes room when this one is touched.
+    pub fn displaced(&self, key: &K) -> Option<&K> {
+        let is_full = self.values.len() >= MAX && !self.values.contains_key(key);
+        self.order.values().next().filter(|_| is_full)
+    }
+
     /// The value, made if it is missing; it is now the most recently used.
     pub fn touch(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
         let stamp = self.next;

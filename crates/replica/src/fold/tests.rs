@@ -1,7 +1,9 @@
 //! What apply decides, told entry by entry.
 
+mod doors;
+
 use super::*;
-use crate::limits::{DOOR_ANSWERS_MAX, PRODUCER_BATCHES_MAX};
+use crate::limits::{DOOR_ANSWERS_MAX, PRODUCER_BATCHES_MAX, PRODUCERS_MAX};
 use model::entry::Move;
 use model::group::{self, Committed, What};
 use model::{BatchBuilder, PeerId, StageId, StreamId};
@@ -63,9 +65,27 @@ impl Log {
     fn producer(&mut self, epoch: i16, base: i32, count: usize) -> Result<(i64, bool), Refusal> {
         let mut builder = BatchBuilder::new().producer(9, epoch, base);
         (0..count).for_each(|_| builder.push(0, None, Some(b"v"), &[]));
-        self.append(Origin::Producer, &builder.build().expect("events"))
+        self.append(Origin::Producer { issued: 9 }, &builder.build().expect("events"))
+    }
+
+    fn one_of(&mut self, (id, epoch, base): (i64, i16, i32), issued: i64) -> Appended {
+        let mut builder = BatchBuilder::new().producer(id, epoch, base);
+        builder.push(0, None, Some(b"v"), &[]);
+        let batch = builder.build().expect("an event");
+        self.append(Origin::Producer { issued }, &batch)
+    }
+
+    fn issue(&mut self) -> i64 {
+        let nonce = self.fold.index().into();
+        match self.op(Op::Producer { nonce }) {
+            Ok(Answer::Producer { id }) => id,
+            other => panic!("{other:?}"),
+        }
     }
 }
+
+/// Where a batch lies, and whether it was there already.
+type Appended = Result<(i64, bool), Refusal>;
 
 fn batch(value: &str, count: usize) -> Batch {
     let mut builder = BatchBuilder::new();
@@ -139,6 +159,53 @@ fn an_idempotent_producer_is_in_order_and_once() {
 }
 
 #[test]
+fn ids_that_were_never_issued_are_refused_and_push_nobody_out() {
+    let mut log = Log::of_shard(0, 4);
+    let honest = log.issue();
+    assert_eq!(log.one_of((honest, 0, 0), 0), Ok((0, false)));
+    let elsewhere = |count| ProducerId { shard: ShardId(3), count }.number();
+    let before = log.fold.small();
+    for count in 1..=PRODUCERS_MAX as i64 + 1 {
+        assert_eq!(log.one_of((elsewhere(count), 0, 0), 0), Err(Refusal::NotIssued));
+        assert_eq!(log.one_of((honest + count, 0, 0), 0), Err(Refusal::NotIssued));
+    }
+    for nobodys in [0, elsewhere(0), -1, i64::MAX] {
+        assert_eq!(log.one_of((nobodys, 0, 0), 0), Err(Refusal::NotIssued), "{nobodys}");
+    }
+    let after = log.fold.small();
+    assert_eq!(before.len(), after.len(), "something is remembered of them");
+    assert_eq!(log.one_of((honest, 0, 0), 0), Ok((0, true)));
+    // What one append says of an issuer is known to all after it.
+    assert_eq!(log.one_of((elsewhere(7), 0, 0), 7), Ok((1, false)));
+    assert_eq!(log.one_of((elsewhere(6), 0, 0), 0), Ok((2, false)));
+    assert_eq!(log.one_of((elsewhere(8), 0, 0), 0), Err(Refusal::NotIssued));
+}
+
+#[test]
+fn a_forgotten_producer_is_told_so_and_goes_on_under_a_later_epoch() {
+    let mut log = Log::of_shard(0, 1);
+    let (forgotten, idle) = (log.issue(), log.issue());
+    assert_eq!(log.one_of((forgotten, 3, 0), 0), Ok((0, false)));
+    let others: Vec<i64> = (0..PRODUCERS_MAX).map(|_| log.issue()).collect();
+    for other in &others {
+        log.one_of((*other, 0, 0), 0).expect("the next");
+    }
+    let next = log.fold.partition(PARTITION).map(|partition| partition.next_offset);
+    for base in [0, 1] {
+        assert_eq!(log.one_of((forgotten, 3, base), 0), Err(Refusal::Lost), "a retry or the next");
+    }
+    assert_eq!(log.fold.partition(PARTITION).map(|partition| partition.next_offset), next);
+    let next = next.expect("it has events");
+    assert_eq!(log.one_of((forgotten, 4, 0), 0), Ok((next, false)));
+    assert_eq!(log.one_of((forgotten, 4, 0), 0), Ok((next, true)));
+    assert_eq!(log.one_of((forgotten, 3, 1), 0), Err(Refusal::Fenced));
+    // Nobody knows that this one never was here; one that is issued later never was.
+    assert_eq!(log.one_of((idle, 0, 0), 0), Err(Refusal::Lost));
+    let fresh = log.issue();
+    assert_eq!(log.one_of((fresh, 0, 0), 0), Ok((next + 1, false)));
+}
+
+#[test]
 fn sequences_wrap_after_the_largest() {
     let origins = |next: i32| {
         let mut log = Log::new();
@@ -158,10 +225,11 @@ fn sequences_wrap_after_the_largest() {
 #[test]
 fn an_idempotency_key_stands_for_one_body() {
     let mut log = Log::new();
-    assert_eq!(log.append(Origin::Key(1), &batch("a", 1)), Ok((0, false)));
-    assert_eq!(log.append(Origin::Key(1), &batch("a", 1)), Ok((0, true)));
-    assert_eq!(log.append(Origin::Key(1), &batch("b", 1)), Err(Refusal::Conflict));
-    assert_eq!(log.append(Origin::Key(2), &batch("b", 1)), Ok((1, false)));
+    let key = |key, body| Origin::Key { key, body };
+    assert_eq!(log.append(key(1, 7), &batch("a", 1)), Ok((0, false)));
+    assert_eq!(log.append(key(1, 7), &batch("a", 1)), Ok((0, true)));
+    assert_eq!(log.append(key(1, 8), &batch("b", 1)), Err(Refusal::Conflict));
+    assert_eq!(log.append(key(2, 8), &batch("b", 1)), Ok((1, false)));
 }
 
 #[test]
@@ -251,7 +319,8 @@ fn a_producer_id_carries_its_shard_and_belongs_to_its_nonce() {
         other => panic!("{other:?}"),
     };
     let first = id(log.op(Op::Producer { nonce: 7 }));
-    assert!(first > 0 && first >> PRODUCER_COUNTER_BITS == i64::from(u16::MAX));
+    let told = ProducerId::read(first).expect("an id of a shard");
+    assert_eq!((told.shard, told.count, told.number()), (ShardId(u16::MAX), 1, first));
     assert_eq!(id(log.op(Op::Producer { nonce: 7 })), first);
     assert_eq!(id(log.op(Op::Producer { nonce: 8 })), first + 1);
 }

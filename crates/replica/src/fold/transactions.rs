@@ -4,7 +4,9 @@
 //! ended; T2 how a transaction ends is decided once; T3 numbers and epochs of an id never fall; T4 a producer of an
 //! older epoch changes nothing; T5 ids, parts and their bytes are bounded, and an open transaction is never forgotten.
 
-use crate::limits::{TRANSACTION_IDLE_MS, TRANSACTION_PARTS_MAX, TRANSACTIONS_MAX};
+use crate::limits::{
+    TRANSACTION_IDLE_MS, TRANSACTION_PARTS_MAX, TRANSACTION_UNUSED_MS, TRANSACTIONS_MAX,
+};
 use model::transaction::{Changed, Part, Phase, Transaction, What};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,10 +82,7 @@ impl Transactions {
         fresh: impl FnOnce(u128) -> i64,
     ) -> Changed {
         let Some(it) = self.kept.get_mut(&id) else {
-            if before.is_some() {
-                return Changed::Unknown;
-            }
-            if !self.has_room(now_ms) {
+            if !self.make_room(now_ms) {
                 return Changed::Full;
             }
             let producer = fresh(nonce);
@@ -96,6 +95,8 @@ impl Transactions {
                 phase,
                 touched_ms: now_ms,
                 nonce,
+                // It was forgotten, and goes on under a number that nobody had: as in Kafka.
+                last: before,
             };
             self.kept.insert(id, made);
             return Changed::Begun { producer, epoch: 0 };
@@ -108,13 +109,18 @@ impl Transactions {
                 _ => Changed::Busy,
             };
         }
-        if before.is_some_and(|before| before != (producer, epoch)) {
+        if before.is_some() && before == it.last && it.phase == (Phase::Idle { committed: None }) {
+            // It has missed the answer: the epoch it asked for is here, and not used yet.
+            return Changed::Begun { producer, epoch };
+        }
+        if before.is_some_and(|before| before != (producer, epoch) && Some(before) != it.last) {
             return Changed::Fenced;
         }
         match &it.phase {
             Phase::Ending { .. } => Changed::Busy,
             Phase::Open { .. } => {
                 it.fence();
+                it.last = before;
                 it.decide(now_ms, false);
                 Changed::Ending
             }
@@ -126,6 +132,7 @@ impl Transactions {
                 }
                 (it.timeout_ms, it.nonce, it.touched_ms) = (timeout_ms, nonce, now_ms);
                 it.phase = Phase::Idle { committed: None };
+                it.last = before;
                 Changed::Begun { producer: it.producer, epoch: it.epoch }
             }
         }
@@ -140,17 +147,29 @@ impl Transactions {
         }
         // Its producer may still live: it must not go on as if nothing had happened.
         it.fence();
+        it.last = None;
         it.decide(now_ms, false);
         Changed::Ending
     }
 
-    /// Whether there is room for one more, perhaps in place of those that nobody has used for long.
-    fn has_room(&mut self, now_ms: u64) -> bool {
-        if self.kept.len() >= TRANSACTIONS_MAX {
-            self.kept.retain(|_, it| {
-                !matches!(it.phase, Phase::Idle { .. })
-                    || now_ms.saturating_sub(it.touched_ms) < TRANSACTION_IDLE_MS
-            });
+    /// Whether there is room for one more. If need be those are forgotten that nobody has used for long: first those that
+    /// never had a transaction, and of each kind the oldest, some at once.
+    fn make_room(&mut self, now_ms: u64) -> bool {
+        if self.kept.len() < TRANSACTIONS_MAX {
+            return true;
+        }
+        let may_go = |it: &Transaction| {
+            let patience_ms =
+                if it.number == 0 { TRANSACTION_UNUSED_MS } else { TRANSACTION_IDLE_MS };
+            matches!(it.phase, Phase::Idle { .. })
+                && now_ms.saturating_sub(it.touched_ms) >= patience_ms
+        };
+        let may_go = self.kept.iter().filter(|(_, it)| may_go(it));
+        let mut going: Vec<(bool, u64, String)> =
+            may_go.map(|(id, it)| (it.number > 0, it.touched_ms, id.clone())).collect();
+        going.sort_unstable();
+        for (_, _, id) in going.into_iter().take(TRANSACTIONS_MAX / 8) {
+            self.kept.remove(&id);
         }
         self.kept.len() < TRANSACTIONS_MAX
     }
@@ -193,6 +212,7 @@ impl Changes for Transaction {
                     return Changed::Full;
                 }
                 self.number += 1;
+                self.last = None;
                 self.phase = Phase::Open { since_ms: now_ms, parts };
             }
             Phase::Open { parts: known, .. } => {
@@ -226,5 +246,44 @@ impl Changes for Transaction {
             self.phase = Phase::Ending { commit, parts };
             self.touched_ms = now_ms;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn init(all: &mut Transactions, now_ms: u64, id: &str) -> Changed {
+        let what = What::Init { timeout_ms: 1, nonce: now_ms.into(), before: None };
+        all.change(now_ms, id.into(), what, |_| 5)
+    }
+
+    #[test]
+    fn ids_that_nobody_uses_make_room_and_those_with_a_transaction_go_last_or_never() {
+        let mut all = Transactions::default();
+        for used in ["open", "ended"] {
+            init(&mut all, 0, used);
+            let add = What::Add { producer: 5, epoch: 0, parts: vec![Part::Group("g".into())] };
+            assert_eq!(all.change(0, used.into(), add, |_| 5), Changed::Added { number: 1 });
+        }
+        let end = What::End { producer: 5, epoch: 0, commit: true };
+        assert_eq!(all.change(0, "ended".into(), end, |_| 5), Changed::Ending);
+        all.change(0, "ended".into(), What::Ended { number: 1 }, |_| 5);
+        for i in 2..TRANSACTIONS_MAX {
+            assert!(matches!(init(&mut all, 9, &i.to_string()), Changed::Begun { .. }));
+        }
+        let soon = 9 + TRANSACTION_UNUSED_MS;
+        assert_eq!(init(&mut all, soon - 1, "new"), Changed::Full);
+        assert!(matches!(init(&mut all, soon, "new"), Changed::Begun { .. }));
+        assert_eq!(all.kept.len(), TRANSACTIONS_MAX - TRANSACTIONS_MAX / 8 + 1);
+        // All the others are used now.
+        let late = TRANSACTION_IDLE_MS - 1;
+        all.kept.retain(|_, it| it.number > 0);
+        for i in 2..TRANSACTIONS_MAX {
+            init(&mut all, late, &i.to_string());
+        }
+        assert_eq!(init(&mut all, late, "new"), Changed::Full, "none is idle for long enough");
+        assert!(matches!(init(&mut all, late + 1, "new"), Changed::Begun { .. }));
+        assert!(all.get("open").is_some() && all.get("ended").is_none());
     }
 }

@@ -151,10 +151,27 @@ impl Replica {
             self.election.calm();
             return;
         }
+        if self.is_being_decided() {
+            let left = ELECTION_TICKS_MIN.saturating_sub(self.raw.raft.election_elapsed) as u64;
+            self.election.campaign_us = Some(now.mono_us + left * crate::TICK_MS * 1000);
+            return;
+        }
         self.election.campaigns += 1;
         let voters = self.fold.configuration().voters().len() as u64;
         self.election.campaign_us = Some(now.mono_us + voters.max(1) * PLACE_WAIT_US);
         self.campaign();
+    }
+
+    /// An election that this replica takes part in, as candidate or by its vote, is on its way to disks: a campaign now
+    /// would throw it over.
+    fn is_being_decided(&self) -> bool {
+        let raft = &self.raw.raft;
+        let takes_part = match raft.state {
+            StateRole::Candidate => true,
+            StateRole::Follower => raft.vote != 0 && raft.leader_id == 0,
+            StateRole::PreCandidate | StateRole::Leader => false,
+        };
+        takes_part && raft.election_elapsed < ELECTION_TICKS_MIN
     }
 
     pub(super) fn on_strained(&mut self, now: Now, strained: bool) {

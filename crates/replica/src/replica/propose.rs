@@ -9,6 +9,7 @@ use crate::input::Now;
 use crate::limits::*;
 use model::entry::OPS_MAX;
 use model::id::CATALOGUE;
+use model::planted::{self, Mutant};
 use model::{Batch, Entry, Op, PeerId};
 use std::collections::VecDeque;
 
@@ -121,10 +122,22 @@ impl Replica {
         match self.admit(&op) {
             Err(refusal) => actions.push(Action::Answer { request, result: Err(refusal) }),
             Ok(size) => {
+                let op = if planted::is(Mutant::OffsetAtPropose) { self.given(op) } else { op };
                 self.proposals.gathered_bytes += size;
                 self.proposals.gathered.push_back((request, op));
             }
         }
+    }
+
+    /// A planted bug: the offset is given now, from what is applied so far, and taken as it is when it is applied.
+    fn given(&self, op: Op) -> Op {
+        let Op::Append { partition, origin, batch } = op else { return op };
+        let next = self.fold.partition(partition).map_or(0, |known| known.next_offset);
+        let batch = match Batch::trusted(batch.clone()) {
+            Ok(batch) => batch.placed(next, 0).bytes().clone(),
+            Err(_) => batch,
+        };
+        Op::Append { partition, origin, batch }
     }
 
     /// Whether an operation may enter the log. Only saves work: apply checks again.
@@ -137,8 +150,9 @@ impl Replica {
             return Err(Refusal::TooLarge);
         }
         match op {
-            Op::Append { batch, .. } => {
-                Batch::trusted(batch.clone()).map_err(|_| Refusal::Malformed)?;
+            Op::Append { origin, batch, .. } => {
+                let batch = Batch::trusted(batch.clone()).map_err(|_| Refusal::Malformed)?;
+                self.fold.vouches(origin, &batch)?;
             }
             Op::Commit(commit) => self.fold.admits(commit, self.raw.raft.term)?,
             Op::Catalogue(_) if self.config.shard != CATALOGUE => return Err(Refusal::WrongShard),

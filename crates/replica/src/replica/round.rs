@@ -12,6 +12,7 @@ use crate::limits::*;
 use crate::log::{payload, to_journal};
 use crate::wire::{self, Body, Packet};
 use bytes::Bytes;
+use model::planted::{self, Mutant};
 use model::{HardState, LogEntry, PeerId, ReplicaId};
 use raft::ProgressState;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType, Snapshot};
@@ -183,7 +184,8 @@ impl Replica {
         let writes = self.persist(number, snapshot, entries, actions);
         self.raw.advance_append_async(ready);
         self.journal.rounds.push_back(Round { number, writes, hard, withheld });
-        self.release(now, 0, actions);
+        let written = if planted::is(Mutant::AckBeforeSync) { number } else { 0 };
+        self.release(now, written, actions);
         self.confirm(states, actions);
         self.apply(committed, actions)
     }
@@ -205,7 +207,8 @@ impl Replica {
         });
         self.raw.mut_store().append(&entries);
         let (hard, given) = (self.journal.hard, self.journal.given);
-        let voted = (hard.term, hard.vote) != (given.term, given.vote);
+        let voted =
+            (hard.term, hard.vote) != (given.term, given.vote) && !planted::is(Mutant::VoteNotKept);
         let configured = self.commits_configuration();
         if snapshot.is_none() && entries.is_empty() && !voted && !configured {
             // A commit index alone is not worth a write: the leader says it again.
@@ -224,15 +227,30 @@ impl Replica {
     fn commits_configuration(&mut self) -> bool {
         let (from, to) = (self.journal.seen, self.journal.hard.commit);
         self.journal.seen = to;
-        self.raw.store().has_configuration(from + 1, to)
+        self.raw.store().has_configuration(from + 1, to) && !planted::is(Mutant::RemovalNotKept)
     }
 
     pub(super) fn on_persisted(&mut self, now: Now, number: u64, actions: &mut Vec<Action>) {
         self.release(now, number, actions);
+        if planted::is(Mutant::AckAtLeaderAlone) && self.is_elected() {
+            self.acknowledge_for_all();
+        }
         let raft = &self.raw.raft;
         let (applied, log) = (self.fold.index(), &raft.raft_log);
         if log.applied < applied && applied <= log.persisted.min(log.committed) {
             self.raw.advance_apply_to(applied);
+        }
+    }
+
+    /// A planted bug: what the leader has on its own disk counts as acknowledged by every follower.
+    fn acknowledge_for_all(&mut self) {
+        let (id, term) = (self.id.0, self.raw.raft.term);
+        let index = self.raw.raft.raft_log.persisted;
+        let others: Vec<u64> = self.raw.raft.prs().iter().map(|(other, _)| *other).collect();
+        for from in others.into_iter().filter(|other| *other != id) {
+            let mut m = Message { from, to: id, term, index, commit: index, ..Message::default() };
+            m.set_msg_type(MessageType::MsgAppendResponse);
+            self.raw.step(m).ok();
         }
     }
 

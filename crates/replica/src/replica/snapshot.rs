@@ -67,6 +67,10 @@ impl Snapshots {
         self.asked_us.is_some() || !self.sent.is_empty() || self.receiving.is_some()
     }
 
+    pub fn is_receiving(&self) -> bool {
+        self.receiving.is_some()
+    }
+
     /// The configuration changed by the entry at `index`.
     pub fn configured(&mut self, index: u64, configuration: &Configuration) {
         if self.configurations.len() >= CONFIGURATIONS_MAX {
@@ -142,14 +146,13 @@ impl Replica {
     }
 
     pub(super) fn on_snapshot_outcome(&mut self, to: ReplicaId, installed: bool) {
-        if self.snapshots.sent.remove(&to).is_none() {
-            return;
-        }
+        let Some((index, _)) = self.snapshots.sent.remove(&to) else { return };
         let status = if installed { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
         self.raw.report_snapshot(to.0, status);
         if !installed {
             // Its files may be unpinned by now: the next try gets a manifest of its own.
-            self.raw.mut_store().withdraw();
+            // A newer one is another's, who may still be fetching it.
+            self.raw.mut_store().withdraw(index);
         }
     }
 
@@ -169,7 +172,7 @@ impl Replica {
                 self.on_snapshot_outcome(id, false);
             }
             if self.snapshots.sent.is_empty() {
-                self.raw.mut_store().withdraw();
+                self.raw.mut_store().withdraw(u64::MAX);
             }
         }
         let led = self.raw.raft.leader_id;
@@ -280,7 +283,7 @@ impl Replica {
             .and_then(|receiving| receiving.fetched)
             .expect("a snapshot is given to consensus only with its fold");
         assert_eq!(at, (fold.index(), fold.term()), "the fold is the snapshot's");
-        self.fold = *fold;
+        self.fold = fold.brought();
         self.snapshots.configured(at.0, self.fold.configuration());
         self.proposals.jumped(at.0, actions);
         self.walk.moved();

@@ -224,6 +224,8 @@ impl Replica {
         self.see_learners(now);
         let awaited = self.awaited(now);
         let configuration = self.fold.configuration();
+        let live = |id| id == self.id || self.contacts.is_live(id, now);
+        let lost = replaceable(&self.walk.lost, &configuration.voters(), live);
         let view = View {
             configuration,
             me: self.id,
@@ -232,7 +234,7 @@ impl Replica {
             least: usize::from(self.walk.least),
             awaited: &awaited,
             caught_up: &self.walk.caught_up,
-            lost: &self.walk.lost,
+            lost: &lost,
         };
         let plan = view.plan();
         let begins = matches!(plan, Some(Plan::Propose(Step::Learner { .. })));
@@ -268,9 +270,40 @@ impl Replica {
     }
 }
 
+/// The lost replicas that may be replaced now. A voter that has damaged events and still votes is retired when its
+/// successor begins: that waits until the other living voters are a quorum without it, so one after the other.
+fn replaceable(
+    lost: &BTreeSet<ReplicaId>,
+    voters: &BTreeSet<ReplicaId>,
+    is_live: impl Fn(ReplicaId) -> bool,
+) -> BTreeSet<ReplicaId> {
+    let live: BTreeSet<ReplicaId> = voters.iter().copied().filter(|id| is_live(*id)).collect();
+    let votes = |id: &&ReplicaId| live.contains(*id);
+    let mut replaceable: BTreeSet<ReplicaId> =
+        lost.iter().filter(|id| !votes(id)).copied().collect();
+    let can_go = |_: &&ReplicaId| 2 * (live.len() - 1) > voters.len();
+    replaceable.extend(lost.iter().filter(votes).find(can_go));
+    replaceable
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_voter_that_still_votes_is_replaced_only_where_the_others_are_a_quorum() {
+        let ids = |ids: &[u64]| ids.iter().map(|id| ReplicaId(*id)).collect::<BTreeSet<_>>();
+        let told = |lost: &[u64], voters: &[u64], live: &[u64]| {
+            let live = ids(live);
+            replaceable(&ids(lost), &ids(voters), |id| live.contains(&id))
+        };
+        assert_eq!(told(&[2], &[1, 2, 3], &[1, 2, 3]), ids(&[2]));
+        assert_eq!(told(&[2], &[1, 2, 3], &[2, 3]), ids(&[]), "1 is dead: 3 would be alone");
+        assert_eq!(told(&[1, 2], &[1, 2, 3], &[2, 3]), ids(&[1]), "1 is gone anyway");
+        assert_eq!(told(&[1, 2], &[1, 2, 3], &[1, 2, 3]), ids(&[1]), "one after the other");
+        assert_eq!(told(&[4], &[1, 2, 3], &[3, 4]), ids(&[4]), "a learner has no vote");
+        assert_eq!(told(&[1, 2], &[1, 2, 3, 4, 5], &[2, 3, 4, 5]), ids(&[1, 2]));
+    }
 
     #[test]
     fn who_can_do_the_work_leads_before_the_rings_owner() {

@@ -9,6 +9,7 @@ use super::tick::Ticker;
 use super::visible::Visible;
 use super::watch::News;
 use crate::kafka_client::{Ack, Producer};
+use crate::progress::Progress;
 use anyhow::bail;
 use model::Problem;
 use std::time::{Duration, Instant, SystemTime};
@@ -18,6 +19,9 @@ use tokio::sync::mpsc;
 pub const KEY_BYTES: usize = 16;
 /// How many seconds of load may wait in memory before the run is called hopeless.
 const BACKLOG_S: u64 = 20;
+/// How often a terminal and a log are told how far it is.
+const SHOW: Duration = Duration::from_millis(200);
+const TELL: Duration = Duration::from_secs(5);
 /// How long the last events may take to be acknowledged and seen.
 const DRAIN: Duration = Duration::from_secs(60);
 
@@ -102,6 +106,8 @@ struct Run<'a> {
     /// The partition whose events are watched becoming visible.
     watched: Option<u32>,
     last_ack: Instant,
+    progress: Progress,
+    shown: Instant,
 }
 
 /// Sends the whole plan and waits until everything is acknowledged and seen. `start` is the zero of all times.
@@ -125,6 +131,8 @@ pub async fn drive(
         visible: Visible::new(plan.warm_up.as_micros() as u64),
         watched: news.as_ref().map(|(partition, _)| *partition),
         last_ack: start,
+        progress: Progress::of(plan.duration.as_secs(), TELL),
+        shown: start,
     };
     let ticker = Ticker::start(plan.linger)?;
     while !run.is_done()? {
@@ -153,7 +161,19 @@ async fn next(news: &mut Option<(u32, mpsc::Receiver<News>)>) -> Option<News> {
 impl Run<'_> {
     fn on_tick(&mut self) -> anyhow::Result<()> {
         self.push_due()?;
-        self.producer.flush()
+        self.producer.flush()?;
+        if self.shown.elapsed() >= SHOW {
+            self.shown = Instant::now();
+            let seconds = self.start.elapsed().min(self.plan.duration).as_secs();
+            let words = format!(
+                "{seconds} of {} s: {} events acknowledged, {} on their way",
+                self.plan.duration.as_secs(),
+                self.acknowledged,
+                self.producer.outstanding()
+            );
+            self.progress.at(seconds, &words);
+        }
+        Ok(())
     }
 
     fn push_due(&mut self) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 use super::histogram::Histogram;
 use comfy_table::{Table, presets};
 use serde::Serialize;
+use serde_json::Value;
 
 /// Quantiles of one latency, in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -63,8 +64,9 @@ pub fn rounded(value: f64) -> f64 {
 }
 
 impl Report {
-    pub fn json(&self) -> anyhow::Result<String> {
-        Ok(serde_json::to_string_pretty(self)?)
+    /// The figures for programs.
+    pub fn value(&self) -> anyhow::Result<Value> {
+        Ok(serde_json::to_value(self)?)
     }
 
     pub fn table(&self) -> String {

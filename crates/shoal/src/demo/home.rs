@@ -34,15 +34,16 @@ pub(super) async fn interrupted() {
 }
 
 impl Home {
-    /// Starts the peers; if the user stops the demo meanwhile, takes them down again and fails.
+    /// Starts the peers with the pipelines of a story; if the user stops the demo meanwhile, takes them down
+    /// again, and there are none.
     pub(super) async fn up(
-        keep: bool,
+        (keep, pipelines): (bool, &str),
         stop: Pin<&mut impl Future<Output = ()>>,
-    ) -> anyhow::Result<Self> {
+    ) -> anyhow::Result<Option<Self>> {
         let dir = tempfile::Builder::new().prefix("shoal-demo-").tempdir()?.keep();
         show::print(&format!("Starting {PEERS} peers in {} …", dir.display()));
         let mut plan = Plan::new(dir, PEERS);
-        plan.arguments = vec!["--demo-pipelines=flights".to_owned()];
+        plan.arguments = vec![format!("--demo-pipelines={pipelines}")];
         let mut up = tokio::task::spawn_blocking(move || Testnet::up(&plan));
         let (up, stopped) = tokio::select! {
             up = &mut up => (up, false),
@@ -51,16 +52,30 @@ impl Home {
         // A testnet that did not come up has ended its peers itself; what they said stays for reading.
         let home = Self { testnet: up.context("the start has panicked")??, keep };
         if stopped {
+            show::print(&format!(
+                "Stopped before the peers were ready. This ends them{}.",
+                home.fate()
+            ));
             home.down().await?;
-            bail!("stopped before the peers were ready");
+            return Ok(None);
         }
-        Ok(home)
+        Ok(Some(home))
     }
 
     /// Stops the peers and removes their folder, unless it is to be kept.
     pub(super) async fn down(mut self) -> anyhow::Result<()> {
         let down = tokio::task::spawn_blocking(move || self.testnet.down(!self.keep));
         Ok(down.await.context("the end has panicked")??)
+    }
+
+    /// Ends a peer without a word.
+    pub(super) fn kill(&mut self, peer: usize) -> anyhow::Result<()> {
+        Ok(self.testnet.kill(peer)?)
+    }
+
+    /// Starts a peer that was killed, without waiting for it.
+    pub(super) fn launch(&mut self, peer: usize) -> anyhow::Result<()> {
+        Ok(self.testnet.launch(peer)?)
     }
 
     pub(super) fn kafka(&self) -> Vec<String> {
@@ -88,14 +103,13 @@ impl Home {
         table.to_string()
     }
 
-    /// Three commands to try.
-    pub(super) fn commands(&self) -> anyhow::Result<String> {
+    /// Three commands to try; `view` is one of the story's.
+    pub(super) fn commands(&self, view: &str) -> anyhow::Result<String> {
         let [first, second, last, ..] = self.testnet.peers() else {
             bail!("three peers are wanted")
         };
         let binary = std::env::current_exe()?;
         let (binary, dir) = (quoted(&binary), quoted(self.testnet.folder()));
-        let view = super::pipelines::AIRPORTS;
         Ok(format!(
             "Try meanwhile:\n  \
              curl -s 'http://{}/v1/views/{view}/rows?consistency=any'\n  \

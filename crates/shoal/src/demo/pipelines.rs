@@ -34,7 +34,7 @@ struct Hour {
     mean_delay: f64,
 }
 
-/// Registers the pipelines called `name`: `flights`, `bench`, or `bench:PARTITIONS`. False if there are none.
+/// Registers the pipelines called `name`: `flights`, `ads`, `bench`, or `bench:PARTITIONS`. False if there are none.
 pub fn pipelines(name: &str, mesh: &mut Pipelines) -> bool {
     let (name, partitions) = match name.split_once(':') {
         None => (name, BENCH_PARTITIONS),
@@ -45,6 +45,7 @@ pub fn pipelines(name: &str, mesh: &mut Pipelines) -> bool {
     };
     match name {
         "flights" => flights(mesh),
+        "ads" => super::ads::pipelines(mesh),
         "bench" => bench(mesh, partitions),
         _ => return false,
     }
@@ -102,7 +103,7 @@ mod tests {
 
     #[test]
     fn every_demo_pipeline_is_well_formed() {
-        for (name, views) in [("flights", 2), ("bench", 1), ("bench:4", 1)] {
+        for (name, views) in [("flights", 2), ("ads", 1), ("bench", 1), ("bench:4", 1)] {
             let mut mesh = Pipelines::new();
             assert!(pipelines(name, &mut mesh), "{name}");
             mesh.check().expect("well-formed");

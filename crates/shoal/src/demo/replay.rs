@@ -1,6 +1,6 @@
-//! Sends the flights in order of time, as fast as the chosen speed says.
+//! Sends events in order of time, as fast as the chosen speed says.
 //!
-//! Promises that every flight is acknowledged by a majority when it returns.
+//! Promises that every event is acknowledged by a majority when it returns.
 
 use super::Speed;
 use super::sample::Flight;
@@ -17,37 +17,38 @@ const WINDOW: usize = 5_000;
 /// How far the replay is, for whoever shows it.
 #[derive(Debug, Default)]
 pub struct Progress {
-    /// Flights that a majority holds.
+    /// Events that a majority holds.
     pub sent: AtomicUsize,
-    /// The time of the last flight that was sent.
+    /// The time of the last event that was sent.
     pub clock_ms: AtomicI64,
 }
 
 /// An event ready to go.
-struct Due {
-    time_ms: i64,
-    partition: u32,
-    key: String,
-    json: Vec<u8>,
+pub struct Due {
+    pub time_ms: i64,
+    pub partition: u32,
+    pub key: String,
+    pub json: Vec<u8>,
 }
 
-/// Sends all `flights`; an aircraft's flights stay in one partition, in order.
+/// All flights; an aircraft's flights stay in one partition, in order.
+pub fn due(flights: &[Flight<'_>], partitions: u32) -> anyhow::Result<Vec<Due>> {
+    let due = |flight: &Flight<'_>| {
+        let key = flight.tailnum.to_owned();
+        let partition = bucket_of(key.as_bytes(), partitions);
+        let json = serde_json::to_vec(flight)?;
+        Ok(Due { time_ms: flight.time_ms()?, partition, key, json })
+    };
+    flights.iter().map(due).collect()
+}
+
+/// Sends all events that are `due`, which are in order of time.
 pub async fn replay(
-    flights: &[Flight<'_>],
+    due: &[Due],
     speed: Speed,
     producer: &mut Producer,
     progress: &Progress,
 ) -> anyhow::Result<()> {
-    let partitions = producer.partitions();
-    let due: Vec<Due> = flights
-        .iter()
-        .map(|flight| {
-            let key = flight.tailnum.to_owned();
-            let partition = bucket_of(key.as_bytes(), partitions);
-            let json = serde_json::to_vec(flight)?;
-            anyhow::Ok(Due { time_ms: flight.time_ms()?, partition, key, json })
-        })
-        .collect::<anyhow::Result<_>>()?;
     let first_ms = due.first().map_or(0, |event| event.time_ms);
     let started = Instant::now();
     let mut tick = tokio::time::interval(TICK);

@@ -9,21 +9,25 @@ use std::collections::BTreeMap;
 const TOLD_MAX: usize = 5;
 
 /// Whether the mesh counted right.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// Rows that were compared.
     pub rows: usize,
-    /// Flights that the expected rows are made of.
-    pub departures: u64,
+    /// What the expected rows are made of, and how many of that.
+    pub what: &'static str,
+    pub events: u64,
     /// One sentence for each row that is wrong, missing or too much.
     pub wrong: Vec<String>,
 }
 
 impl Verdict {
-    /// Compares every row of both views.
+    pub fn new(what: &'static str, events: u64) -> Self {
+        Self { rows: 0, what, events, wrong: Vec::new() }
+    }
+
+    /// Compares every row of both views of the flights.
     pub fn of(expected: &Expected, hours: &[ViewRow], airports: &[ViewRow]) -> Self {
-        let mut verdict =
-            Self { departures: expected.airport_departures.values().sum(), ..Self::default() };
+        let mut verdict = Self::new("departures", expected.airport_departures.values().sum());
         verdict.compare("carrier_hours", &expected.carrier_hours, hours, is_hour);
         verdict.compare(
             "airport_departures",
@@ -38,7 +42,7 @@ impl Verdict {
         self.wrong.is_empty()
     }
 
-    fn compare<T: std::fmt::Debug>(
+    pub fn compare<T: std::fmt::Debug>(
         &mut self,
         view: &str,
         expected: &BTreeMap<String, T>,
@@ -72,8 +76,8 @@ impl Verdict {
     pub fn text(&self) -> String {
         if self.is_equal() {
             return format!(
-                "All {} totals are equal to those computed from the file ({} departures).",
-                self.rows, self.departures
+                "All {} totals are equal to those computed from the events alone ({} {}).",
+                self.rows, self.events, self.what
             );
         }
         let mut lines = vec![format!("{} of {} totals differ:", self.wrong.len(), self.rows)];
@@ -120,7 +124,7 @@ mod tests {
     fn equal_rows_are_equal() {
         let verdict = Verdict::of(&expected(), &[hour(3, 3.33)], &[row("EWR", json!(3))]);
         assert!(verdict.is_equal(), "{}", verdict.text());
-        assert_eq!((verdict.rows, verdict.departures), (2, 3));
+        assert_eq!((verdict.rows, verdict.events), (2, 3));
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use super::{Producer, Settings};
 use bytes::{Buf, Bytes};
 use door::kafka::{
-    Appended, Ask, KafkaError, MetadataPart, MetadataPeer, MetadataReply, MetadataStream, Produce,
-    ProducedPart, Refused, Reply, decode, encode,
+    Ask, KafkaError, MetadataPart, MetadataPeer, MetadataReply, MetadataStream, Produce,
+    ProducePart, ProducedPart, Refused, Reply, decode, encode,
 };
 use model::{Batch, MeshId, PeerId, StreamId};
 use std::collections::BTreeMap;
@@ -72,10 +72,9 @@ impl Mesh {
             } else {
                 Err(KafkaError::NotLeader)
             };
-            let result = result
-                .map(|base_offset| Appended { base_offset, start_offset: 0 })
-                .map_err(|error| Refused::new(error, "as the test wants it"));
-            produced.push(ProducedPart { stream: part.stream, partition: part.partition, result });
+            let result = result.map_err(|error| Refused::new(error, "as the test wants it"));
+            let ProducePart { stream, partition, .. } = part;
+            produced.push(ProducedPart { stream, partition, start_offset: 0, result });
         }
         (fault != Some(Fault::Unanswered)).then_some(Reply::Produce(produced))
     }

@@ -248,8 +248,8 @@ fn skip_ids(frame: &mut Bytes) -> Result<(), Error> {
 mod tests {
     use super::*;
     use door::kafka::{
-        Appended, Ask, KafkaError, MetadataPart, MetadataPeer, MetadataReply, MetadataStream,
-        ProducedPart, Refused, Reply, Request, Wanted, decode, encode,
+        Ask, KafkaError, MetadataPart, MetadataPeer, MetadataReply, MetadataStream, ProducedPart,
+        Refused, Reply, Request, Wanted, decode, encode,
     };
     use model::{Batch, BatchBuilder, MeshId, PeerId, StreamId};
 
@@ -302,9 +302,14 @@ mod tests {
 
     #[test]
     fn the_doors_outcomes_are_read() {
-        let part = |partition, result| ProducedPart { stream: "flights".into(), partition, result };
+        let part = |partition, result| ProducedPart {
+            stream: "flights".into(),
+            partition,
+            start_offset: 0,
+            result,
+        };
         let reply = Reply::Produce(vec![
-            part(3, Ok(Appended { base_offset: 40, start_offset: 0 })),
+            part(3, Ok(40)),
             part(9, Err(Refused::new(KafkaError::NotLeader, "moved"))),
         ]);
         let read = outcomes(&mut answer(produce(7, "flights", 900, &[]), reply)).expect("read");

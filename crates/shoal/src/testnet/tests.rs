@@ -36,8 +36,17 @@ fn peers_are_listed_recognised_paused_and_killed() {
     assert_eq!(testnet.state(2), State::Down);
     testnet.launch(2).expect("it runs");
     assert_eq!(testnet.launch(2).expect_err("twice").code, "SH0001");
-    assert_eq!(testnet.number("p2"), Ok(2));
+    assert_eq!((testnet.number("p2"), testnet.number("2")), (Ok(2), Ok(2)));
     assert_eq!(testnet.number("3").expect_err("only two").code, "SH0305");
+
+    let list = std::fs::read_to_string(plan.folder.join("testnet.json")).expect("listed");
+    let list: Vec<BTreeMap<String, serde_json::Value>> =
+        serde_json::from_str(&list).expect("a list of peers");
+    for peer in &list {
+        let keys: Vec<&str> = peer.keys().map(String::as_str).collect();
+        assert_eq!(keys, ["http", "kafka", "mesh", "name", "pid"], "what other programs read");
+    }
+    assert_eq!(list.len(), 2);
 
     // Another process knows it by the list alone.
     let other = Testnet::open(&plan.folder).expect("listed");

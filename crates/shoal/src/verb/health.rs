@@ -5,12 +5,16 @@ use crate::cli::Talk;
 use crate::show;
 use model::Problem;
 use serde_json::Value;
+use std::time::Duration;
 
 /// The exit code of a mesh that would refuse work.
 const NOT_READY: u8 = 5;
+/// A peer asks the others for less than a second; one that takes longer is paused or overwhelmed.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(talk: &Talk) -> Result<u8, Problem> {
-    let answer = Asker::new(&talk.peer)?.get("/v1/health", &[])?;
+    Asker::new(&talk.peer)?;
+    let answer = Asker::with_wait(&talk.peer, PATIENCE).get("/v1/health", &[])?;
     show::answer(talk.output, &answer, sentences);
     Ok(if answer["ready"] == Value::Bool(true) { 0 } else { NOT_READY })
 }

@@ -7,7 +7,7 @@ use crate::cli::Talk;
 use crate::show;
 use clap::{Args, Subcommand};
 use model::Problem;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::Duration;
 
 /// How often `moves --watch` looks.
@@ -89,39 +89,13 @@ fn planned(answer: &Value, names: &Names) -> String {
 fn moves(args: &Moves) -> Result<(), Problem> {
     let asker = Asker::new(&args.talk.peer)?;
     loop {
-        let ring = asker.get("/v1/ring", &[])?;
-        let answer = moving(&ring);
+        let answer = asker.get("/v1/mesh/moves", &[])?;
         show::answer(args.talk.output, &answer, |answer| table(answer, &Names::ask(&asker)));
         if !args.watch || answer["moves"].as_array().is_none_or(Vec::is_empty) {
             return Ok(());
         }
         std::thread::sleep(LOOK);
     }
-}
-
-/// The rows of a ring whose voters are not its target.
-fn moving(ring: &Value) -> Value {
-    let rows = ring["rows"].as_array().map_or(&[][..], Vec::as_slice);
-    let moving: Vec<Value> = rows
-        .iter()
-        .filter_map(|row| {
-            let (voters, target) = (ids(&row["voters"]), ids(&row["target"]));
-            let learners = ids(&row["learners"]);
-            let of = |some: &[i64], but: &[i64]| {
-                some.iter().copied().filter(|id| !but.contains(id)).collect::<Vec<_>>()
-            };
-            let (come, go) = (of(&target, &voters), of(&voters, &target));
-            let begun = of(&learners, &[]);
-            let still = come.is_empty() && go.is_empty() && begun.is_empty();
-            (!still)
-                .then(|| json!({"shard": row["shard"], "come": come, "fetching": begun, "go": go}))
-        })
-        .collect();
-    json!({ "epoch": ring["epoch"], "moves": moving })
-}
-
-fn ids(value: &Value) -> Vec<i64> {
-    value.as_array().into_iter().flatten().filter_map(Value::as_i64).collect()
 }
 
 fn table(answer: &Value, names: &Names) -> String {
@@ -142,16 +116,11 @@ fn table(answer: &Value, names: &Names) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
-    fn what_is_not_where_the_ring_wants_it_moves() {
-        let ring = json!({"epoch": 9, "rows": [
-            {"shard": 0, "voters": [1, 2, 3], "learners": [], "target": [3, 1, 2]},
-            {"shard": 1, "voters": [1, 2, 3], "learners": [4], "target": [4, 2, 3]},
-        ]});
-        let answer = moving(&ring);
-        let expected = json!([{"shard": 1, "come": [4], "fetching": [4], "go": [1]}]);
-        assert_eq!(answer["moves"], expected);
+    fn what_moves_is_told_by_the_names_of_peers() {
+        let answer = json!({"moves": [{"shard": 1, "come": [4], "fetching": [4], "go": [1]}]});
         let names = Names::of(&json!({"members": [{"id": 4, "name": "new"}]}));
         assert!(table(&answer, &names).contains("new"), "{}", table(&answer, &names));
         let still = json!({"moves": []});

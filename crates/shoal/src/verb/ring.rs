@@ -2,33 +2,69 @@
 
 use super::Names;
 use crate::ask::Asker;
-use crate::cli::Talk;
+use crate::look::Look;
 use crate::show;
 use clap::Args as ClapArgs;
 use model::Problem;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// What `shoal ring` takes.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Args {
-    /// Show only the shard of this key.
-    #[arg(long, requires = "stream")]
+    /// Show only the shard of this key; where it lies in each stream, if none is named.
+    #[arg(long)]
     key: Option<String>,
     /// The stream that the key belongs to.
     #[arg(long)]
     stream: Option<String>,
     #[command(flatten)]
-    talk: Talk,
+    look: Look,
 }
 
 pub(crate) fn run(args: &Args) -> Result<(), Problem> {
     let asked = [("key", &args.key), ("stream", &args.stream)];
     let query: Vec<(&str, &str)> =
         asked.iter().filter_map(|(name, text)| Some((*name, text.as_deref()?))).collect();
-    let asker = Asker::new(&args.talk.peer)?;
-    let answer = asker.get("/v1/ring", &query)?;
-    show::answer(args.talk.output, &answer, |answer| table(answer, &Names::ask(&asker)));
-    Ok(())
+    args.look.each(|talk| {
+        let asker = Asker::new(&talk.peer)?;
+        if let (Some(key), None) = (&args.key, &args.stream) {
+            let places = places(&asker, key)?;
+            show::answer(talk.output, &places, |places| place_table(places, &Names::ask(&asker)));
+            return Ok(());
+        }
+        let answer = asker.get("/v1/ring", &query)?;
+        show::answer(talk.output, &answer, |answer| table(answer, &Names::ask(&asker)));
+        Ok(())
+    })
+}
+
+/// Where a key lies in each stream: streams have partitions of their own, and their partitions shards.
+fn places(asker: &Asker, key: &str) -> Result<Value, Problem> {
+    let list = asker.get("/v1/streams", &[])?;
+    let names = list["streams"].as_array().into_iter().flatten();
+    let place = |stream: &str| -> Result<Value, Problem> {
+        let answer = asker.get("/v1/ring", &[("key", key), ("stream", stream)])?;
+        Ok(place_of(stream, &answer))
+    };
+    names.filter_map(|stream| stream["name"].as_str()).map(place).collect()
+}
+
+/// What an answer about one key of one stream says, without the rest of the ring.
+fn place_of(stream: &str, answer: &Value) -> Value {
+    let place = &answer["key"];
+    let mut rows = answer["rows"].as_array().into_iter().flatten();
+    let leader = rows.find(|row| row["shard"] == place["shard"]).map(|row| row["leader"].clone());
+    json!({ "stream": stream, "partition": place["partition"], "shard": place["shard"],
+            "leader": leader })
+}
+
+fn place_table(places: &Value, names: &Names) -> String {
+    let rows = places.as_array().into_iter().flatten().map(|place| {
+        let [stream, partition, shard] =
+            ["stream", "partition", "shard"].map(|field| show::words(&place[field]));
+        vec![stream, partition, shard, names.peer(&place["leader"])]
+    });
+    show::table(&["STREAM", "PARTITION", "SHARD", "LEADER"], rows)
 }
 
 fn table(answer: &Value, names: &Names) -> String {
@@ -57,4 +93,26 @@ fn table(answer: &Value, names: &Names) -> String {
         text.push_str(&format!("; the key lies in partition {partition}, shard {shard}"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_a_place_in_each_stream_with_the_leader_of_its_shard() {
+        let answer = json!({
+            "key": {"partition": 3, "shard": 7},
+            "rows": [{"shard": 6, "leader": 1}, {"shard": 7, "leader": 2}],
+        });
+        let places = json!([place_of("flights", &answer), place_of("words", &json!({}))]);
+        let expected = json!({"stream": "flights", "partition": 3, "shard": 7, "leader": 2});
+        assert_eq!(places[0], expected);
+        let names = Names::of(&json!({"members": [{"id": 2, "name": "harbour"}]}));
+        let shown = place_table(&places, &names);
+        let rows: Vec<Vec<&str>> =
+            shown.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows[1], ["flights", "3", "7", "harbour"]);
+        assert_eq!(rows[2], ["words", "-", "-", "-"]);
+    }
 }

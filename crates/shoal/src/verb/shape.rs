@@ -1,18 +1,19 @@
 //! `shoal leave`, `drain`, `undrain`, `remove`: what is wished of a peer, and the wait until it is so.
 
+use super::confirm;
 use crate::ask::Asker;
 use crate::cli::Talk;
+use crate::progress::Progress;
 use crate::show;
 use clap::Args as ClapArgs;
 use model::Problem;
 use serde_json::{Value, json};
-use std::io::{IsTerminal, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often it is looked how far a peer's replicas have gone.
 const LOOK: Duration = Duration::from_millis(500);
-/// How often that is told when nothing has changed.
-const TELL: Duration = Duration::from_secs(10);
+/// How often that is told where there is no terminal.
+const TELL: Duration = Duration::from_secs(2);
 
 /// What `shoal leave` and `shoal drain` take.
 #[derive(Debug, ClapArgs)]
@@ -92,7 +93,7 @@ fn away(args: &Away, verb: &str, done: &str) -> Result<(), Problem> {
 
 /// Waits until a peer holds no replica, and tells how many are left whenever that changes.
 fn until_empty(asker: &Asker, id: &Value, name: &str) -> Result<(), Problem> {
-    let (mut told, mut at) = (None, Instant::now());
+    let mut progress: Option<(u64, Progress)> = None;
     loop {
         let members = asker.get("/v1/members", &[])?;
         let member = list(&members).find(|member| member["id"] == *id);
@@ -102,10 +103,9 @@ fn until_empty(asker: &Asker, id: &Value, name: &str) -> Result<(), Problem> {
         if left == 0 && !leaving {
             return Ok(());
         }
-        if told != Some(left) || at.elapsed() >= TELL {
-            (told, at) = (Some(left), Instant::now());
-            eprintln!("{name} still holds {left} replicas");
-        }
+        let (first, progress) = progress.get_or_insert_with(|| (left, Progress::of(left, TELL)));
+        let gone = first.saturating_sub(left);
+        progress.at(gone, &format!("{name} still holds {left} replicas"));
         std::thread::sleep(LOOK);
     }
 }
@@ -126,7 +126,8 @@ pub(crate) fn remove(args: &Gone) -> Result<(), Problem> {
     let member = find(&members, &args.gone)?;
     let name = show::words(&member["name"]);
     if !args.yes {
-        confirm(&name)?;
+        let question = format!("{name} can never come back with its data folder. Remove it?");
+        confirm(&name, &question, &format!("shoal remove {name} --yes"))?;
     }
     let body = json!({ "peer": member["id"], "shrink": args.shrink });
     let answer = asker.post("/v1/mesh/remove", &body, None)?;
@@ -162,28 +163,6 @@ pub(super) fn find<'a>(members: &'a Value, wanted: &str) -> Result<&'a Value, Pr
             "shoal members",
         )
     })
-}
-
-fn confirm(name: &str) -> Result<(), Problem> {
-    let refused = |because: &str| {
-        Problem::new(
-            "SH0001",
-            format!("{name} stays"),
-            because,
-            format!("shoal remove {name} --yes"),
-        )
-    };
-    if !std::io::stdin().is_terminal() {
-        return Err(refused("nobody is there to say yes"));
-    }
-    eprint!("{name} can never come back with its data folder. Remove it? [y/N] ");
-    let _ = std::io::stderr().flush();
-    let mut line = String::new();
-    let read = std::io::stdin().read_line(&mut line);
-    match read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes") {
-        true => Ok(()),
-        false => Err(refused("nobody said yes")),
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! `shoal start`: makes this process a peer.
 
+mod waits;
+
 use crate::settings::Settings;
 use crate::{Mesh, demo, trace};
 use clap::Args as ClapArgs;
@@ -8,6 +10,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use waits::Waits;
 
 /// Where settings are looked for when nobody says where.
 const FILES: [&str; 2] = ["shoal.toml", "/etc/shoal/shoal.toml"];
@@ -16,13 +19,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long one look at readiness lasts before it is looked whether the peer has failed.
 const GLANCE: Duration = Duration::from_millis(500);
 /// A graceful stop that takes longer than this is given up. A peer bounds each step of it; this is for what hangs.
-const STOP: Duration = Duration::from_secs(12);
+pub(super) const STOP: Duration = Duration::from_secs(12);
 
 /// What `shoal start` takes.
-#[derive(Debug, ClapArgs)]
+#[derive(Debug, Default, ClapArgs)]
 pub(crate) struct Args {
-    /// Found a mesh; the data folder must be empty.
-    #[arg(long, conflicts_with = "join")]
+    /// Found a mesh if the data folder is empty. With --join: only if no peer of that list has one, and this one is first.
+    #[arg(long)]
     new: bool,
     /// Mesh address of any peer to join through; may be given several times.
     #[arg(long, value_name = "HOST:PORT")]
@@ -57,12 +60,18 @@ pub(crate) struct Args {
     /// Port for other peers; the next one is taken too [default: 7946; 0 takes any].
     #[arg(long, value_name = "PORT")]
     mesh_port: Option<u16>,
+    /// Partitions of all streams together; this peer makes no more [default: 20000].
+    #[arg(long, value_name = "COUNT")]
+    partitions_max: Option<u32>,
     /// A new mesh's number of shards, for ever; a power of two [default: 64].
     #[arg(long)]
     shards: Option<u16>,
     /// Name or id of a dead peer whose place this one takes when it joins.
     #[arg(long, value_name = "PEER", conflicts_with = "new")]
     replace: Option<String>,
+    /// Start although the only copy of some shards is damaged: they have no leader, their files are kept in DIR/aside.
+    #[arg(long)]
+    without_damaged: bool,
     /// What fails together with this peer: a room, a rack.
     #[arg(long)]
     zone: Option<String>,
@@ -86,6 +95,8 @@ pub(crate) fn run(args: &Args, register: impl FnOnce(&mut Mesh)) -> Result<(), P
         let _ = rustix::process::setsid();
     }
     trace::start()?;
+    // Dropped last: the rest of the spans is sent then.
+    let _export = trace::export()?;
     let mut pipelines = Mesh::default();
     register(&mut pipelines);
     if let Some(name) = &args.demo_pipelines
@@ -106,9 +117,15 @@ pub(crate) fn run(args: &Args, register: impl FnOnce(&mut Mesh)) -> Result<(), P
 async fn until_stopped(options: peer::Options) -> Result<(), Problem> {
     let (new, token_given) = (options.found, options.token.is_some());
     let mut stops = Stops::listen()?;
+    let waits = Waits {
+        through: options.join.join(", "),
+        agrees: new && !options.join.is_empty(),
+        told: options.told.subscribe(),
+    };
     let mut running = tokio::select! {
         running = peer::start(options) => running?,
         () = stops.next() => return Ok(()),
+        () = waits.tell() => return Ok(()),
     };
     if new {
         eprintln!("{}", invitation(&running, token_given));
@@ -174,16 +191,22 @@ async fn until_ready(running: &mut peer::Running, stops: &mut Stops) -> Ready {
 
 /// What the founder says to those who would join.
 fn invitation(running: &peer::Running, token_given: bool) -> String {
-    if !running.founded() {
-        return "the data folder has a mesh already: it goes on, and nothing is founded".to_owned();
+    match running.begins() {
+        peer::Begins::Founded => {}
+        peer::Begins::Held => {
+            return "the data folder has a mesh already: it goes on, and nothing is founded".into();
+        }
+        peer::Begins::Joined => return "joined the mesh that answered; nothing is founded".into(),
     }
     let line = join_line(&running.join_line(), token_given);
     match running.loopback() {
         false => format!("others join with: {line}"),
         true => format!(
             "others on this machine join with: {line}\n\
-             this peer listens on loopback only; for other machines start it with --bind 0.0.0.0 \
-             (and --advertise HOST where they know it by another address)"
+             each with --data DIR --kafka-port 0 --http-port 0 --mesh-port 0, or ports of its own\n\
+             this peer listens on loopback only, or knows no address that others reach; for other \
+             machines start it with --bind 0.0.0.0, and with --advertise HOST where they know it \
+             by another address"
         ),
     }
 }
@@ -240,14 +263,30 @@ fn settings(args: &Args) -> Result<Settings, Problem> {
         ("mesh.token", one(args.token.clone())),
         ("mesh.port", one(number(args.mesh_port))),
         ("mesh.shards", one(number(args.shards))),
+        ("mesh.partitions_max", one(args.partitions_max.map(|most| most.to_string()))),
         ("kafka.port", one(number(args.kafka_port))),
         ("kafka.advertise", one(args.kafka_advertise.clone())),
         ("kafka.single_address", one(args.kafka_single_address.then(|| "true".to_owned()))),
         ("http.port", one(number(args.http_port))),
     ];
-    let file = file(args.config.as_deref())?;
+    gathered(flags, args.config.as_deref())
+}
+
+/// What these flags, the environment and the file named (or found) say together.
+pub(crate) fn gathered(
+    flags: Vec<(&str, Vec<String>)>,
+    named: Option<&Path>,
+) -> Result<Settings, Problem> {
+    let file = file(named)?;
     let file = file.as_ref().map(|(path, text)| (path.as_path(), text.as_str()));
     Settings::gather(flags, std::env::vars(), file)
+}
+
+/// Whether a start would take all of it.
+pub(crate) fn check(settings: &Settings) -> Result<(), Problem> {
+    let args = Args::default();
+    let options = options(&args, settings, Mesh::default())?;
+    options.token.as_deref().map(peer::Token::parse).transpose().map(|_| ())
 }
 
 /// The file of settings and its text: the one named, else the first that is there.
@@ -299,11 +338,14 @@ fn options(args: &Args, settings: &Settings, pipelines: Mesh) -> Result<peer::Op
             "--name p1",
         ));
     }
+    // An empty one on the command line takes back what a file says.
+    let join = settings.list("mesh.join").into_iter().filter(|at| !at.is_empty()).collect();
     Ok(peer::Options {
         folder: text("peer.data").unwrap_or_else(|| "shoal-data".to_owned()).into(),
         name,
         found: args.new,
-        join: if args.new { Vec::new() } else { settings.list("mesh.join") },
+        join,
+        told: tokio::sync::watch::Sender::default(),
         token: text("mesh.token"),
         bind: settings.value("peer.bind", IpAddr::from([127, 0, 0, 1]))?,
         advertise: text("peer.advertise"),
@@ -312,11 +354,14 @@ fn options(args: &Args, settings: &Settings, pipelines: Mesh) -> Result<peer::Op
         kafka_single_address: settings.value("kafka.single_address", false)?,
         http_port: settings.value("http.port", 8080)?,
         mesh_port: settings.value("mesh.port", 7946)?,
+        partitions_max: settings.value("mesh.partitions_max", peer::limits::PARTITIONS)?,
         shards,
         replaces: args.replace.clone(),
+        without_damaged: args.without_damaged,
         zone: text("peer.zone").unwrap_or_default(),
         weight,
         pipelines,
+        settings: settings.shown(),
     })
 }
 

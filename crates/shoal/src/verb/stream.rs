@@ -1,11 +1,13 @@
-//! `shoal stream`: make, list, write and read streams.
+//! `shoal stream`: make, list, write, read, set and delete streams.
 
 mod append;
 mod read;
+mod settings;
 
-use super::Names;
+use super::{Names, confirm};
 use crate::ask::{Asker, encoded};
 use crate::cli::Talk;
+use crate::look::Look;
 use crate::show::{self, words};
 use clap::Subcommand;
 use model::Problem;
@@ -26,11 +28,26 @@ pub(crate) enum Verb {
     },
     /// All streams.
     #[command(before_help = "Example:\n  shoal stream list")]
-    List(Talk),
+    List(Look),
     /// A stream's partitions, where each is led and how far it reaches.
     #[command(before_help = "Example:\n  shoal stream describe words")]
     Describe {
         name: String,
+        #[command(flatten)]
+        look: Look,
+    },
+    /// Set how a stream's events are kept, or show how they are.
+    #[command(before_help = "Examples:
+  shoal stream configure words
+  shoal stream configure words --retention-ms 604800000 --retention-bytes usual")]
+    Configure(settings::Args),
+    /// Forget a stream and its events for good. One that a pipeline uses stays.
+    #[command(before_help = "Example:\n  shoal stream delete words --yes")]
+    Delete {
+        name: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
         #[command(flatten)]
         talk: Talk,
     },
@@ -64,14 +81,26 @@ pub(crate) fn run(verb: &Verb) -> Result<(), Problem> {
                 format!("stream {name} with {partitions} partitions")
             });
         }
-        Verb::List(talk) => {
+        Verb::List(look) => look.each(|talk| {
             let answer = Asker::new(&talk.peer)?.get("/v1/streams", &[])?;
             show::answer(talk.output, &answer, |a| show::list(&a["streams"], COLUMNS));
-        }
-        Verb::Describe { name, talk } => {
+            Ok(())
+        })?,
+        Verb::Describe { name, look } => look.each(|talk| {
             let asker = Asker::new(&talk.peer)?;
             let answer = describe(&asker, name)?;
             show::answer(talk.output, &answer, |stream| parts(stream, &Names::ask(&asker)));
+            Ok(())
+        })?,
+        Verb::Configure(args) => settings::run(args)?,
+        Verb::Delete { name, yes, talk } => {
+            if !yes {
+                let fix = format!("shoal stream delete {name} --yes");
+                confirm(name, &format!("All events of {name} will be gone. Delete it?"), &fix)?;
+            }
+            let path = format!("/v1/streams/{}", encoded(name));
+            let answer = Asker::new(&talk.peer)?.delete(&path)?;
+            show::answer(talk.output, &answer, |_| format!("{name} is deleted"));
         }
         Verb::Append(args) => append::run(args)?,
         Verb::Read(args) => read::run(args)?,

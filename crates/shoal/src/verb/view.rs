@@ -3,17 +3,30 @@
 use super::Names;
 use crate::ask::{Asker, encoded};
 use crate::cli::Talk;
+use crate::look::Look;
+use crate::sent::Sent;
 use crate::show::{self, words};
 use clap::{Subcommand, ValueEnum};
 use model::Problem;
 use serde_json::Value;
+
+/// Pause before a peer that ended is asked again.
+const AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What can be asked.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// All views.
     #[command(before_help = "Example:\n  shoal view list")]
-    List(Talk),
+    List(Look),
+    /// One row again and again: printed whenever it changes, until Ctrl-C.
+    #[command(before_help = "Example:\n  shoal view watch counts JFK")]
+    Watch {
+        view: String,
+        key: String,
+        #[command(flatten)]
+        talk: Talk,
+    },
     /// One row.
     #[command(before_help = "Example:\n  shoal view get counts JFK")]
     Get {
@@ -22,7 +35,7 @@ pub(crate) enum Verb {
         #[arg(long, value_enum, default_value_t)]
         consistency: Consistency,
         #[command(flatten)]
-        talk: Talk,
+        look: Look,
     },
     /// Rows in the order of their keys.
     #[command(before_help = "Example:\n  shoal view scan counts --from J --limit 10")]
@@ -37,7 +50,7 @@ pub(crate) enum Verb {
         #[arg(long, value_enum, default_value_t)]
         consistency: Consistency,
         #[command(flatten)]
-        talk: Talk,
+        look: Look,
     },
 }
 
@@ -70,27 +83,59 @@ const COLUMNS: &[(&str, &str)] = &[
 
 pub(crate) fn run(verb: &Verb) -> Result<(), Problem> {
     match verb {
-        Verb::List(talk) => {
+        Verb::List(look) => look.each(|talk| {
             let answer = Asker::new(&talk.peer)?.get("/v1/views", &[])?;
             show::answer(talk.output, &answer, |a| show::list(&a["views"], COLUMNS));
-        }
-        Verb::Get { view, key, consistency, talk } => {
+            Ok(())
+        })?,
+        Verb::Watch { view, key, talk } => watch(view, key, talk)?,
+        Verb::Get { view, key, consistency, look } => look.each(|talk| {
             let path = format!("/v1/views/{}/rows/{}", encoded(view), encoded(key));
             let query = [("consistency", consistency.text())];
             let asker = Asker::new(&talk.peer)?;
             let answer = asker.get(&path, &query)?;
             show::answer(talk.output, &answer, |answer| row(answer, &Names::ask(&asker)));
-        }
-        Verb::Scan { view, from, limit, consistency, talk } => {
+            Ok(())
+        })?,
+        Verb::Scan { view, from, limit, consistency, look } => look.each(|talk| {
             let path = format!("/v1/views/{}/rows", encoded(view));
             let limit = limit.to_string();
             let mut query = vec![("limit", limit.as_str()), ("consistency", consistency.text())];
             query.extend(from.as_deref().map(|from| ("from", from)));
             let answer = Asker::new(&talk.peer)?.get(&path, &query)?;
             show::answer(talk.output, &answer, rows);
-        }
+            Ok(())
+        })?,
     }
     Ok(())
+}
+
+/// Shows what the nearest copy has, and what it has whenever that changes. A peer that ends is told and asked again.
+fn watch(view: &str, key: &str, talk: &Talk) -> Result<(), Problem> {
+    let path = format!("/v1/views/{}/watch", encoded(view));
+    let asker = Asker::new(&talk.peer)?;
+    let mut last = None;
+    loop {
+        let sent = Sent::of(&asker, &path, &[("key", key)]);
+        let ended = match sent {
+            Ok(mut sent) => loop {
+                match sent.next() {
+                    Ok(row) if last.as_ref() == Some(&row["value"]) => {}
+                    Ok(row) => {
+                        show::answer(talk.output, &row["value"], words);
+                        last = Some(row["value"].clone());
+                    }
+                    Err(problem) => break problem,
+                }
+            },
+            Err(problem) => problem,
+        };
+        if ended.exit_code() != 3 {
+            return Err(ended);
+        }
+        eprintln!("{ended}");
+        std::thread::sleep(AGAIN);
+    }
 }
 
 fn row(answer: &Value, names: &Names) -> String {

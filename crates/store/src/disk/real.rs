@@ -73,6 +73,15 @@ impl Disk for RealDisk {
         fs::File::open(path.parent().unwrap_or(&self.root))?.sync_all()
     }
 
+    fn move_dir(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from, to) = (self.path(from), self.path(to));
+        fs::rename(&from, &to)?;
+        for folder in [to.parent(), from.parent()] {
+            fs::File::open(folder.unwrap_or(&self.root))?.sync_all()?;
+        }
+        Ok(())
+    }
+
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
         let entries = match fs::read_dir(self.path(path)) {
             Ok(entries) => entries,

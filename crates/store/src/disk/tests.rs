@@ -38,6 +38,12 @@ fn contract(disk: &dyn Disk) {
     drop(disk.create("a/b/z").unwrap());
     assert_eq!(disk.list("a/b").unwrap(), ["z"]);
     assert!(disk.create("a/b/z").unwrap().is_empty().unwrap());
+    disk.make_dir("c").unwrap();
+    disk.move_dir("a/b", "c/d").unwrap();
+    assert!(disk.move_dir("a/b", "c/e").is_err(), "it is there no more");
+    assert_eq!(disk.list("c/d").unwrap(), ["z"]);
+    assert!(disk.open("c/d/z").is_ok() && disk.open("a/b/z").is_err());
+    disk.make_dir("a/b").unwrap();
     disk.remove_dir("a/b").unwrap();
     disk.remove_dir("a/b").unwrap();
     assert_eq!(disk.list("a").unwrap(), Vec::<String>::new());

@@ -101,6 +101,7 @@ fn the_key_is_drawn_once_and_private_and_starts_are_counted() {
     assert_eq!(mode & 0o777, 0o600);
     fs::write(dir.path().join("key"), "short").unwrap();
     assert_eq!(folder.key_or_init([8; 32]).unwrap_err().code(), "SH0207");
+    assert_eq!(folder.next_incarnation().unwrap(), 1, "looking counts nothing");
     assert_eq!(folder.bump_incarnation().unwrap(), 1);
     drop(folder);
     assert_eq!(Folder::open(dir.path(), true).unwrap().bump_incarnation().unwrap(), 2);

@@ -7,6 +7,7 @@
 use super::frame::{ALIGN, Head};
 use crate::Error;
 use model::ShardId;
+use model::planted::{self, Mutant};
 use std::ops::Range;
 
 /// What was found in one segment.
@@ -41,7 +42,8 @@ pub fn scan(
     unreadable: &[Range<u64>],
 ) -> Result<Scan, Error> {
     let heads = heads(bytes, segment, until)?;
-    let claimed = heads.iter().map(|head| head.synced).max().unwrap_or(0);
+    let marks = heads.iter().map(|head| head.synced);
+    let claimed = marks.max().filter(|_| !planted::is(Mutant::SyncedMarkIgnored)).unwrap_or(0);
     // What cannot be read cannot be called torn: the disk is at fault, not a power cut.
     let all_proven = until.is_some() || !unreadable.is_empty();
     let proven = if all_proven { u64::MAX } else { claimed };

@@ -237,6 +237,32 @@ impl State {
         self.purge();
     }
 
+    /// Moved at once and for good, with what was synced and what was not.
+    pub fn move_folder(&mut self, from: &str, to: &str) -> io::Result<()> {
+        if !self.folders.contains(from) {
+            return Err(io::Error::from(io::ErrorKind::NotFound));
+        }
+        let below = format!("{from}/");
+        let moved = |name: &str| match name.strip_prefix(&below) {
+            Some(rest) => format!("{to}/{rest}"),
+            None if name == from => to.to_owned(),
+            None => name.to_owned(),
+        };
+        for names in [&mut self.names, &mut self.kept] {
+            *names = names.iter().map(|(name, inode)| (moved(name), *inode)).collect();
+        }
+        self.folders = self.folders.iter().map(|name| moved(name)).collect();
+        for change in &mut self.pending {
+            match change {
+                NameChange::Put { name, .. } | NameChange::Gone { name } => *name = moved(name),
+                NameChange::Move { from, to, .. } => {
+                    (*from, *to) = (moved(from), moved(to));
+                }
+            }
+        }
+        Ok(())
+    }
+
     pub fn list(&self, path: &str) -> Vec<String> {
         let below = if path.is_empty() { String::new() } else { format!("{path}/") };
         let mut names = BTreeSet::new();

@@ -1,7 +1,7 @@
 //! Opens tables that may be damaged: what can be read is carried into new ones, and only the rest is lost.
 //!
-//! Three folders, of which at most the middle name lives longer than a call: `tables`; `tables-new`, which is whole
-//! once `tables` is gone; `tables-old`, which is rubbish.
+//! Three folders: `tables`; `tables-new`, which is whole once `tables` is gone; `tables-old`, which is damaged and set
+//! aside until no replica is in doubt.
 
 use super::{Saved, Tables};
 use crate::Error;
@@ -76,10 +76,16 @@ fn finish_swap(folder: &Path, disk: &dyn Disk) -> io::Result<()> {
         fs::rename(folder.join(NEW), folder.join(TABLES))?;
         disk.sync_dir(".")?;
     }
-    for rubbish in [NEW, OLD] {
-        if has(rubbish) {
-            fs::remove_dir_all(folder.join(rubbish))?;
-        }
+    if has(NEW) {
+        fs::remove_dir_all(folder.join(NEW))?;
     }
-    Ok(())
+    if !has(OLD) {
+        return Ok(());
+    }
+    let kept = format!("{}/{TABLES}", crate::aside::FOLDER);
+    if has(&kept) {
+        return fs::remove_dir_all(folder.join(OLD));
+    }
+    disk.make_dir(crate::aside::FOLDER)?;
+    disk.move_dir(OLD, &kept)
 }

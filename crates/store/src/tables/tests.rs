@@ -25,6 +25,44 @@ fn put(row: &(TaskId, Bytes, Bytes)) -> (TaskId, Bytes, Option<Bytes>) {
     (row.0, row.1.clone(), Some(row.2.clone()))
 }
 
+fn rows_in(tables: &Tables) -> usize {
+    tables.with(|opened| Ok(opened.rows.iter().count())).unwrap()
+}
+
+#[test]
+fn tables_that_are_opened_anew_keep_what_was_synced_and_overtake_whoever_was_under_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = Tables::open(dir.path()).unwrap();
+    let shard = ShardId(3);
+    tables.save(shard, at(1), b"one", &[put(&row(0, "a", "1"))]).unwrap();
+    tables.sync().unwrap();
+    let (_, frozen) = tables.freeze(shard).unwrap().unwrap();
+    assert_eq!(frozen.read(None, 1).unwrap().len(), 1);
+    let coming = tables.begin(shard).unwrap();
+    assert!(tables.put(shard, coming, &[row(0, "b", "2")]).unwrap());
+    tables.reopen().unwrap();
+    assert!(matches!(frozen.read(None, 1), Err(Error::Missing(_))), "nothing holds the old files");
+    // Its first rows were not synced, so no fold may be made of the rest.
+    assert!(!tables.put(shard, coming, &[row(0, "c", "3")]).unwrap());
+    assert!(!tables.finish(shard, coming, at(9), b"").unwrap());
+    assert_eq!(tables.load(shard).unwrap().unwrap().rows, [row(0, "a", "1")]);
+    tables.save(shard, at(2), b"two", &[put(&row(0, "a", "2"))]).unwrap();
+    assert_eq!(tables.load(shard).unwrap().unwrap().rows, [row(0, "a", "2")]);
+}
+
+#[test]
+fn a_write_without_room_is_told_as_such_until_the_tables_are_opened_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = Tables::open(dir.path()).unwrap();
+    let fails = |error: fjall::Error| tables.with::<()>(|_| Err(error.into())).unwrap_err();
+    assert!(matches!(fails(fjall::Error::Poisoned), Error::Fenced(_)), "a sync failed, perhaps");
+    let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    assert!(matches!(fails(fjall::Error::Io(full)), Error::NoRoom { .. }));
+    assert!(matches!(fails(fjall::Error::Poisoned), Error::NoRoom { .. }));
+    tables.reopen().unwrap();
+    assert!(matches!(fails(fjall::Error::Poisoned), Error::Fenced(_)));
+}
+
 #[test]
 fn a_fold_and_its_rows_are_saved_as_one_and_loaded_in_order() {
     let dir = tempfile::tempdir().unwrap();
@@ -47,7 +85,7 @@ fn a_fold_and_its_rows_are_saved_as_one_and_loaded_in_order() {
     tables.remove(s1).unwrap();
     assert_eq!(tables.load(s1).unwrap(), None);
     assert_eq!(tables.load(s2).unwrap().unwrap().rows.len(), 1);
-    assert_eq!(tables.rows.iter().count(), 1, "no row is left behind");
+    assert_eq!(rows_in(&tables), 1, "no row is left behind");
 }
 
 #[test]
@@ -77,7 +115,7 @@ fn a_fold_that_replaces_another_leaves_none_of_its_rows() {
     tables.save(shard, at(91), b"", &[put(&row(2, "00000", "z"))]).unwrap();
     assert_eq!(tables.load(shard).unwrap().unwrap().rows[0], row(2, "00000", "z"));
     tables.replace(shard, at(95), b"", &[]).unwrap();
-    assert_eq!(tables.rows.iter().count(), 0);
+    assert_eq!(rows_in(&tables), 0);
 }
 
 #[test]
@@ -86,7 +124,7 @@ fn rows_that_an_interrupted_removal_left_do_not_come_back() {
     let tables = Tables::open(dir.path()).unwrap();
     let shard = ShardId(7);
     tables.save(shard, at(1), b"", &[put(&row(0, "old", "x"))]).unwrap();
-    tables.shards.remove(shard.0.to_be_bytes()).unwrap();
+    tables.with(|opened| Ok(opened.shards.remove(shard.0.to_be_bytes())?)).unwrap();
     tables.save(shard, at(2), b"", &[put(&row(0, "new", "y"))]).unwrap();
     assert_eq!(tables.load(shard).unwrap().unwrap().rows, [row(0, "new", "y")]);
 }
@@ -95,7 +133,8 @@ fn rows_that_an_interrupted_removal_left_do_not_come_back() {
 fn the_state_of_a_newer_version_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let tables = Tables::open(dir.path()).unwrap();
-    tables.shards.insert(ShardId(1).0.to_be_bytes(), vec![VERSION + 1; 80]).unwrap();
+    let (key, newer) = (ShardId(1).0.to_be_bytes(), vec![VERSION + 1; 80]);
+    tables.with(|opened| Ok(opened.shards.insert(key, newer)?)).unwrap();
     tables.sync().unwrap();
     drop(tables);
     assert!(matches!(Tables::open(dir.path()), Err(Error::Newer { .. })));
@@ -198,7 +237,7 @@ fn damaged_tables_are_made_anew_and_what_can_be_read_is_kept() {
 
     // A row that is no row, as a bit in a key would make it: its shard is lost, the other is not.
     let tables = Tables::open(&dir.path().join("tables")).unwrap();
-    tables.rows.insert([0, 1, 0, 0, 0, 0, 7], "short").unwrap();
+    tables.with(|opened| Ok(opened.rows.insert([0, 1, 0, 0, 0, 0, 7], "short")?)).unwrap();
     tables.sync().unwrap();
     drop(tables);
     let second = Tables::open_sound(dir.path(), &disk, 4).unwrap();
@@ -218,6 +257,94 @@ fn damaged_tables_are_made_anew_and_what_can_be_read_is_kept() {
     flip_in_all_files(&dir.path().join("tables"));
     let fourth = Tables::open_sound(dir.path(), &disk, 4).unwrap();
     assert!(fourth.damage.is_some(), "it is noticed");
-    let names = fs::read_dir(dir.path()).unwrap().count();
-    assert_eq!(names, 1, "nothing is left behind");
+    let names = fs::read_dir(dir.path()).unwrap();
+    let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["aside", "tables"], "what was damaged is set aside");
+}
+
+/// All rows of a frozen fold, and how many pieces they came in.
+fn thawed(frozen: &super::Frozen, bytes_max: usize) -> (Vec<super::Row>, usize) {
+    let (mut rows, mut pieces): (Vec<super::Row>, usize) = (Vec::new(), 0);
+    loop {
+        let after = rows.last().map(|(task, key, _)| (*task, &key[..]));
+        let piece = frozen.read(after, bytes_max).unwrap();
+        if piece.is_empty() {
+            return (rows, pieces);
+        }
+        let bytes: usize = piece.iter().map(|(_, key, value)| key.len() + value.len()).sum();
+        assert!(bytes < 2 * bytes_max, "a piece of {bytes} bytes");
+        rows.extend(piece);
+        pieces += 1;
+    }
+}
+
+#[test]
+fn rows_beyond_any_message_travel_in_pieces_of_one_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let (here, there) = (dir.path().join("here"), dir.path().join("there"));
+    let (here, there) = (Tables::open(&here).unwrap(), Tables::open(&there).unwrap());
+    let shard = ShardId(3);
+    // 72 MiB: more than the codec takes at once.
+    let row = |bucket: u32, number: usize, fill: u8| {
+        (task(bucket), Bytes::from(format!("{number:05}")), Bytes::from(vec![fill; 32 << 10]))
+    };
+    let all: Vec<_> = (0..2304).map(|number| row(number as u32 / 1152, number, 1)).collect();
+    for part in all.chunks(256) {
+        let changed: Vec<_> = part.iter().map(put).collect();
+        assert!(here.save(shard, at(10), b"small", &changed).unwrap());
+    }
+    here.save(ShardId(4), at(9), b"", &[put(&all[0])]).unwrap();
+    let (applied, frozen) = here.freeze(shard).unwrap().unwrap();
+    assert_eq!(applied, at(10));
+    // What is saved later, in place or as another fold, is not seen.
+    here.save(shard, at(11), b"later", &[put(&row(0, 7, 9)), put(&row(2, 0, 9))]).unwrap();
+    assert!(here.replace(shard, at(20), b"other", &[row(0, 1, 7)]).unwrap());
+    let (rows, pieces) = thawed(&frozen, 256 << 10);
+    assert_eq!((rows.len(), pieces > 250), (2304, true), "{pieces} pieces");
+    assert!(rows == all, "the rows of the moment");
+
+    let generation = there.begin(shard).unwrap();
+    for part in rows.chunks(100) {
+        assert!(there.put(shard, generation, part).unwrap());
+    }
+    assert_eq!(there.load(shard).unwrap(), None, "nothing is there before the end");
+    assert!(there.finish(shard, generation, at(10), b"small").unwrap());
+    there.sync().unwrap();
+    drop(there);
+    let there = Tables::open(&dir.path().join("there")).unwrap();
+    let saved = there.load(shard).unwrap().unwrap();
+    assert_eq!((saved.applied, &saved.small[..]), (at(10), &b"small"[..]));
+    assert!(saved.rows == all);
+}
+
+#[test]
+fn a_fetch_that_was_overtaken_brings_nothing_and_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let tables = Tables::open(dir.path()).unwrap();
+    let shard = ShardId(7);
+    let of = |replica: u64, index| Applied { replica: ReplicaId(replica), ..at(index) };
+    tables.save(shard, of(4, 5), b"old", &[put(&row(0, "a", "old"))]).unwrap();
+    let first = tables.begin(shard).unwrap();
+    assert!(tables.put(shard, first, &[row(0, "b", "first")]).unwrap());
+    // The present fold is saved meanwhile, and is not touched.
+    tables.save(shard, of(4, 6), b"old", &[put(&row(0, "c", "old"))]).unwrap();
+    let second = tables.begin(shard).unwrap();
+    assert!(!tables.put(shard, first, &[row(0, "d", "first")]).unwrap());
+    assert!(!tables.finish(shard, first, of(4, 50), b"first").unwrap());
+    assert!(tables.put(shard, second, &[row(0, "e", "second")]).unwrap());
+    // The replica before is retired while its successor's rows come.
+    tables.retire(shard, ReplicaId(4)).unwrap();
+    assert_eq!(tables.load(shard).unwrap(), None);
+    assert!(tables.finish(shard, second, of(5, 50), b"second").unwrap());
+    assert_eq!(tables.load(shard).unwrap().unwrap().rows, [row(0, "e", "second")]);
+    assert_eq!(rows_in(&tables), 1, "no row is left behind");
+    tables.retire(shard, ReplicaId(4)).unwrap();
+    assert!(tables.load(shard).unwrap().is_some(), "a later replica's stays");
+    // A new replica that saves by itself overtakes a fetch too.
+    let third = tables.begin(shard).unwrap();
+    assert!(tables.put(shard, third, &[row(0, "f", "third")]).unwrap());
+    tables.save(shard, of(6, 1), b"new", &[]).unwrap();
+    assert!(!tables.finish(shard, third, of(5, 60), b"third").unwrap());
+    assert_eq!(rows_in(&tables), 0, "no row is left behind");
 }

@@ -2,7 +2,7 @@
 
 use super::own::event;
 use super::{EVENTS, GIVE_UP, KEYS, PAUSE, Seat};
-use crate::chaos::http::{Answer, Caller, Failure, Request};
+use crate::chaos::http::{Answer, Caller, Request};
 use crate::history::{Append, Id, Line, Outcome, Pen, now};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -69,7 +69,7 @@ pub(super) async fn repeat(
                 );
             }
             Ok(Answer { status: 400..500, .. }) => return (Outcome::Refused, None),
-            Ok(_) | Err(Failure::Unreached(_) | Failure::Unanswered(_)) => {
+            Ok(_) | Err(_) => {
                 caller.turn();
                 tokio::time::sleep(PAUSE).await;
             }

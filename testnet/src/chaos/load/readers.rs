@@ -1,6 +1,6 @@
 //! Readers over HTTP: some follow the stream, at any peer, others ask a view again and again.
 
-use super::{EVENTS, KEYS, PAUSE, Seat, reading};
+use super::{EVENTS, KEYS, PARTITIONS, PAUSE, Seat, reading};
 use crate::chaos::http::{Answer, Request};
 use crate::check::sessions::end_of;
 use crate::history::{Line, Look, Pen, Seen, now};
@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 const PACE: Duration = Duration::from_millis(50);
-const PARTITIONS: u64 = 8;
 
 /// Reads each partition from its beginning, each time at another peer.
 pub(super) async fn follow(mut seat: Seat) -> anyhow::Result<()> {
@@ -17,7 +16,7 @@ pub(super) async fn follow(mut seat: Seat) -> anyhow::Result<()> {
     let mut caller = seat.caller();
     let mut next: BTreeMap<u32, i64> = BTreeMap::new();
     while !seat.stopped() {
-        let partition = seat.dice.below(PARTITIONS) as u32;
+        let partition = seat.dice.below(u64::from(PARTITIONS)) as u32;
         let offset = next.get(&partition).copied().unwrap_or_default();
         caller.turn_to(seat.dice.below(seat.doors.len() as u64) as usize);
         let called = now();

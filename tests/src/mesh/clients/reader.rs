@@ -1,5 +1,6 @@
 //! A reader: what was acknowledged, or seen by another, before it asked must be in what it sees.
 
+use super::super::host::Host;
 use super::super::pipelines::{BUCKETS, PARTITIONS, SOURCE};
 use super::super::router::{Failed, Found, Heard, Query, Reply, What, Wish};
 use super::super::world::{SHARDS, World};
@@ -23,14 +24,26 @@ enum Asked {
 
 impl Reader {
     pub fn moves(&mut self, world: &mut World) -> (Vec<Request>, u64) {
-        let pause = world.dice.range(50_000, 400_000);
-        let host = world.dice.range(0, world.hosts.len() as u64) as usize;
+        let pause = world.dice.range(20_000, 250_000);
+        let by_chance = world.dice.range(0, world.hosts.len() as u64) as usize;
         let found = if world.dice.chance(500) { self.mark(world) } else { self.task(world) };
         let Some((shard, query, asked)) = found else { return (Vec::new(), pause) };
+        let host = Self::deposed(world, shard).unwrap_or(by_chance);
         let token = self.next;
         self.next += 1;
         self.asked.insert(token, asked);
         (vec![Request { host, shard, wish: Wish::Look(query), token }], pause)
+    }
+
+    /// A host that takes itself for the leader of a shard while another leads it: the one to be asked.
+    fn deposed(world: &World, shard: model::ShardId) -> Option<usize> {
+        let leading = |(h, host): (usize, &Host)| {
+            let replica = host.process.as_deref()?.replica(shard)?;
+            replica.is_leading().then(|| (replica.status().term, h))
+        };
+        let mut terms: Vec<_> = world.hosts.iter().enumerate().filter_map(leading).collect();
+        terms.sort_unstable();
+        (terms.len() > 1).then(|| terms[0].1)
     }
 
     fn mark(&mut self, world: &mut World) -> Option<(model::ShardId, Query, Asked)> {

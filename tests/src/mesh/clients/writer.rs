@@ -172,8 +172,8 @@ impl Writer {
 
     fn origin(&mut self, place: u64, partition: u32, world: &mut World) -> Origin {
         match self.kind {
-            Kind::Idempotent => Origin::Producer,
-            Kind::Keyed => Origin::Key(self.nonce << 20 | u128::from(place)),
+            Kind::Idempotent => Origin::Producer { issued: 0 },
+            Kind::Keyed => Origin::Key { key: self.nonce << 20 | u128::from(place), body: place },
             Kind::Plain | Kind::Once => {
                 if self.kind == Kind::Once || self.connection.is_none() {
                     self.connection = Some(self.connect(world));

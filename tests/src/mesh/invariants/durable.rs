@@ -36,9 +36,11 @@ impl Durable {
             match record {
                 Record::Begin { replica, base, .. } => {
                     let log = Log { replica: *replica, base: *base, ..Log::default() };
-                    self.logs.insert(key, log);
+                    // Whoever was told of what the one before had counts it, until it has applied its end.
+                    let before = self.logs.insert(key, log);
+                    self.lost.extend(before.map(|log| (record.shard(), log)));
                 }
-                Record::Tombstone { .. } => drop(self.logs.remove(&key)),
+                Record::Tombstone { .. } => self.lose(h, record.shard()),
                 Record::Entries { replica, entries, .. } => {
                     if let Some(log) = self.of(key, *replica) {
                         log.take(entries);

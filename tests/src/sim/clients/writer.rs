@@ -75,9 +75,9 @@ impl Writer {
 
     fn origin(&self, number: u64) -> Origin {
         match self.kind {
-            Kind::Producer { .. } => Origin::Producer,
+            Kind::Producer { .. } => Origin::Producer { issued: 0 },
             Kind::Door { door } => Origin::Door { door, connection: 1, sequence: number },
-            Kind::Keyed => Origin::Key(u128::from(number) + 1000),
+            Kind::Keyed => Origin::Key { key: u128::from(number) + 1000, body: number },
         }
     }
 

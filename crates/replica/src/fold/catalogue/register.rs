@@ -6,8 +6,8 @@ use crate::limits::{BUCKETS_MAX, PARTITIONS_MAX, STAGES_MAX};
 use model::catalogue::{
     Catalogue, Changed, Pipeline, Registration, Stage, StageSpec, Stream, View,
 };
-use model::{Settings, StageId, StreamId, name};
-use std::collections::BTreeSet;
+use model::{Settings, StageId, StreamId, hash, name};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Registers a pipeline: the first version runs at once, a later one when all that hold the running one hold it.
 pub fn register(catalogue: &mut Catalogue, index: u64, registration: Registration) -> Changed {
@@ -42,6 +42,20 @@ pub fn register(catalogue: &mut Catalogue, index: u64, registration: Registratio
         return Changed::Done { index: catalogue.index };
     }
     install(catalogue, registration);
+    catalogue.index = index;
+    Changed::Done { index }
+}
+
+/// Stops a pipeline's tasks, or has them begin again, also those that run or are parked.
+pub fn pause(catalogue: &mut Catalogue, index: u64, name: &str, paused: bool) -> Changed {
+    let Some(pipeline) = catalogue.pipelines.get_mut(name) else {
+        return refused("SH0304", format!("there is no pipeline {name}"));
+    };
+    if paused && pipeline.paused {
+        return Changed::Done { index: catalogue.index };
+    }
+    pipeline.paused = paused;
+    pipeline.round = pipeline.round.saturating_add(u32::from(!paused));
     catalogue.index = index;
     Changed::Done { index }
 }
@@ -84,15 +98,42 @@ fn check(catalogue: &Catalogue, it: &Registration) -> Result<(), Why> {
         return Err(("SH0001", format!("a pipeline has at most {STAGES_MAX} stages")));
     }
     let mut names = Names { catalogue, taken: BTreeSet::new(), views: BTreeSet::new() };
-    for (place, spec) in it.stages.iter().enumerate() {
+    for (place, (spec, id)) in it.stages.iter().zip(ids(catalogue, it)).enumerate() {
         if it.stages[..place].iter().any(|other| other.name == spec.name) {
             return Err(("SH0302", format!("two stages are called {}", spec.name)));
         }
-        let running = catalogue.pipelines.get(&it.pipeline);
-        let known = running.and_then(|p| p.stages.iter().find(|s| s.name == spec.name));
-        names.check(it, spec, known)?;
+        names.check(it, spec, known(catalogue, it, spec), id)?;
     }
     Ok(())
+}
+
+/// The stage of this name, if the pipeline runs already.
+fn known<'a>(catalogue: &'a Catalogue, it: &Registration, spec: &StageSpec) -> Option<&'a Stage> {
+    let running = catalogue.pipelines.get(&it.pipeline)?;
+    running.stages.iter().find(|stage| stage.name == spec.name)
+}
+
+/// The ids of its stages. What is new has its shards where its first source has them: what a task reads and what it
+/// commits are led by the same peer, and share entries.
+fn ids(catalogue: &Catalogue, it: &Registration) -> Vec<StageId> {
+    // Streams that its stages are going to write.
+    let mut written: BTreeMap<&str, StageId> = BTreeMap::new();
+    let mut ids = Vec::with_capacity(it.stages.len());
+    for spec in &it.stages {
+        let id = known(catalogue, it, spec).map_or_else(
+            || {
+                let Some((source, drawn, _)) = spec.sources.first() else { return spec.id };
+                let there = catalogue.stream(source).map(|stream| stream.placement);
+                let there = there.or_else(|| written.get(source.as_str()).map(|stage| stage.0));
+                StageId(hash::beside(there.unwrap_or(drawn.0), spec.id.0))
+            },
+            |stage| stage.id,
+        );
+        let streams = spec.output.iter().chain(&spec.sides);
+        written.extend(streams.map(|(name, _)| (name.as_str(), id)));
+        ids.push(id);
+    }
+    ids
 }
 
 fn named(name: &str) -> Result<(), Why> {
@@ -113,6 +154,7 @@ impl<'a> Names<'a> {
         it: &Registration,
         spec: &'a StageSpec,
         known: Option<&Stage>,
+        id: StageId,
     ) -> Result<(), Why> {
         named(&spec.name)?;
         if spec.buckets == 0 || spec.buckets > BUCKETS_MAX {
@@ -121,10 +163,9 @@ impl<'a> Names<'a> {
         if known.is_some_and(|stage| stage.buckets != spec.buckets) {
             return Err(("SH0302", format!("the buckets of {} are fixed", spec.name)));
         }
-        if known.is_none() && self.catalogue.stage(spec.id).is_some() {
+        if known.is_none() && self.catalogue.stage(id).is_some() {
             return Err(("SH0302", format!("the id of stage {} is taken", spec.name)));
         }
-        let id = known.map_or(spec.id, |stage| stage.id);
         let dead = (dead_name(it, spec), spec.dead);
         for (name, drawn) in spec.output.iter().chain(&spec.sides).chain([&dead]) {
             self.stream(name, *drawn)?;
@@ -168,12 +209,8 @@ fn dead_name(it: &Registration, spec: &StageSpec) -> String {
 }
 
 fn install(catalogue: &mut Catalogue, it: Registration) {
+    let ids = ids(catalogue, &it);
     let running = catalogue.pipelines.remove(&it.pipeline);
-    let id_of = |spec: &StageSpec| {
-        let stages = running.iter().flat_map(|p| &p.stages);
-        stages.into_iter().find(|s| s.name == spec.name).map_or(spec.id, |stage| stage.id)
-    };
-    let ids: Vec<StageId> = it.stages.iter().map(id_of).collect();
     // What stages write comes first: one stage's output may be another's source.
     let mut stages = Vec::with_capacity(it.stages.len());
     for (spec, id) in it.stages.iter().zip(&ids) {
@@ -217,6 +254,8 @@ fn install(catalogue: &mut Catalogue, it: Registration) {
         fingerprint: it.fingerprint,
         stages,
         next: None,
+        paused: running.as_ref().is_some_and(|running| running.paused),
+        round: running.as_ref().map_or(0, |running| running.round),
     };
     catalogue.pipelines.insert(it.pipeline, pipeline);
 }
@@ -234,7 +273,8 @@ fn written(
     }
     let (name, placement, settings) = (name.to_owned(), stage.0, Settings::default());
     let written_by = Some(stage);
-    insert(catalogue, Stream { id, name, partitions, placement, written_by, settings });
+    let layouts = Vec::new();
+    insert(catalogue, Stream { id, name, partitions, layouts, placement, written_by, settings });
     id
 }
 
@@ -244,6 +284,7 @@ fn source(catalogue: &mut Catalogue, name: &str, id: StreamId, partitions: u32) 
         return there.id;
     }
     let (name, placement, settings) = (name.to_owned(), id.0, Settings::default());
-    insert(catalogue, Stream { id, name, partitions, placement, written_by: None, settings });
+    let (layouts, written_by) = (Vec::new(), None);
+    insert(catalogue, Stream { id, name, partitions, layouts, placement, written_by, settings });
     id
 }

@@ -2,12 +2,13 @@
 //!
 //! Invariants: K4 somebody always can hold shards; K5 fewer peers than copies remain only by a person's word; K6 a
 //! removed peer's id never comes back; K7 no two peers of the roster have one name; K8 the founder is enrolled
-//! first: it has lived under the first id since before there was a log.
+//! first: it has lived under the first id since before there was a log; K9 of two processes that tell the same start of
+//! one peer, the first that is enrolled is that peer.
 
 use super::{refused, register};
 use model::catalogue::{Away, Catalogue, Changed, Enrolled};
 use model::id::FOUNDER;
-use model::{Epoch, PeerId};
+use model::{Epoch, MeshId, PeerId};
 
 /// K8: nobody is enrolled before the founder, or its id would be another's.
 pub fn is_too_early(catalogue: &Catalogue, enrolled: &Enrolled) -> bool {
@@ -23,6 +24,10 @@ pub fn join(
 ) -> Changed {
     let known = catalogue.roster.values().find(|peer| peer.key == enrolled.key).cloned();
     let joined = match known {
+        Some(known) if is_twin(&known, &enrolled) => {
+            let because = format!("{} runs already, at {}", known.id, known.addresses.mesh);
+            return refused("SH0202", because);
+        }
         Some(known) => Ok(refresh(catalogue, index, known, enrolled)),
         None => add(catalogue, index, enrolled, replaces),
     };
@@ -33,6 +38,11 @@ pub fn join(
             Changed::Joined { peer, index: catalogue.index }
         }
     }
+}
+
+/// K9: a start is counted in the folder before it is told, so only a copy of the folder tells it from elsewhere.
+fn is_twin(known: &Enrolled, said: &Enrolled) -> bool {
+    known.incarnation == said.incarnation && known.addresses != said.addresses
 }
 
 fn refresh(catalogue: &mut Catalogue, index: u64, known: Enrolled, mut said: Enrolled) -> PeerId {
@@ -125,6 +135,22 @@ pub fn remove(
     }
     catalogue.roster.remove(&peer);
     catalogue.away.remove(&peer);
+    (catalogue.index, catalogue.epoch) = (index, Epoch(index));
+    register::activate(catalogue, index);
+    Changed::Done { index }
+}
+
+/// One peer is all that is left, and the mesh is another to those who were not there.
+pub fn recover(catalogue: &mut Catalogue, index: u64, mesh: MeshId, peer: PeerId) -> Changed {
+    if !catalogue.roster.contains_key(&peer) {
+        return refused("SH0305", format!("{peer} is not in the roster"));
+    }
+    if !mesh.is_recovered_from(catalogue.mesh) {
+        return refused("SH0104", format!("{mesh} is no recovery of {}", catalogue.mesh));
+    }
+    catalogue.mesh = mesh;
+    catalogue.roster.retain(|id, _| *id == peer);
+    catalogue.away.clear();
     (catalogue.index, catalogue.epoch) = (index, Epoch(index));
     register::activate(catalogue, index);
     Changed::Done { index }

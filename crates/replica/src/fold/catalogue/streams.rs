@@ -1,7 +1,7 @@
 //! How streams are made, grow, are set and go.
 
 use super::refused;
-use crate::limits::{PARTITIONS_MAX, STREAMS_MAX};
+use crate::limits::{LAYOUTS_MAX, PARTITIONS_MAX, STREAMS_MAX};
 use model::catalogue::{Catalogue, Changed, Stream};
 use model::settings::Settings;
 use model::{StreamId, name};
@@ -14,7 +14,7 @@ pub struct New {
     pub settings: Settings,
 }
 
-pub fn create(catalogue: &mut Catalogue, index: u64, new: New) -> Changed {
+pub fn create(catalogue: &mut Catalogue, index: u64, new: New, most: u32) -> Changed {
     let New { id, name, partitions, settings } = new;
     if let Err(why) = name::check(&name) {
         return refused("SH0002", why.to_string());
@@ -25,7 +25,8 @@ pub fn create(catalogue: &mut Catalogue, index: u64, new: New) -> Changed {
     if let Some(there) = catalogue.stream(&name) {
         let same = settings == Settings::default() || settings == there.settings;
         if there.partitions == partitions && there.written_by.is_none() && same {
-            return Changed::Stream { id: there.id, created: false };
+            // The same wish once more has its first answer.
+            return Changed::Stream { id: there.id, created: there.id == id };
         }
         return refused("SH0302", format!("{name} has {} partitions", there.partitions));
     }
@@ -35,10 +36,21 @@ pub fn create(catalogue: &mut Catalogue, index: u64, new: New) -> Changed {
     if catalogue.streams.len() >= STREAMS_MAX {
         return refused("SH0503", format!("a mesh has at most {STREAMS_MAX} streams"));
     }
-    let placement = id.0;
-    insert(catalogue, Stream { id, name, partitions, placement, written_by: None, settings });
+    if let Some(many) = too_many(catalogue, partitions, most) {
+        return many;
+    }
+    let (layouts, placement, written_by) = (Vec::new(), id.0, None);
+    insert(catalogue, Stream { id, name, partitions, layouts, placement, written_by, settings });
     catalogue.index = index;
     Changed::Stream { id, created: true }
+}
+
+/// Every peer knows all partitions, and tells clients of them: a mesh has a bound of them.
+fn too_many(catalogue: &Catalogue, more: u32, most: u32) -> Option<Changed> {
+    let there: u64 = catalogue.streams.values().map(|it| u64::from(it.partitions)).sum();
+    let because =
+        format!("its streams have {there} partitions, with {more} more it has above {most}");
+    (there + u64::from(more) > u64::from(most)).then(|| refused("SH0311", because))
 }
 
 pub fn insert(catalogue: &mut Catalogue, stream: Stream) {
@@ -66,12 +78,21 @@ pub fn configure(
 }
 
 /// Adds partitions to a stream that only clients write and read.
-pub fn grow(catalogue: &mut Catalogue, index: u64, id: StreamId, partitions: u32) -> Changed {
+pub fn grow(
+    catalogue: &mut Catalogue,
+    index: u64,
+    id: StreamId,
+    (partitions, most): (u32, u32),
+) -> Changed {
     if partitions > PARTITIONS_MAX {
         return refused("SH0001", format!("a stream has 1 to {PARTITIONS_MAX} partitions"));
     }
     if let Some(user) = user(catalogue, id) {
         return refused("SH0309", user);
+    }
+    let more = catalogue.streams.get(&id).map_or(0, |it| partitions.saturating_sub(it.partitions));
+    if let Some(many) = too_many(catalogue, more, most).filter(|_| more > 0) {
+        return many;
     }
     let Some(stream) = catalogue.streams.get_mut(&id) else { return missing() };
     if partitions < stream.partitions {
@@ -79,6 +100,10 @@ pub fn grow(catalogue: &mut Catalogue, index: u64, id: StreamId, partitions: u32
         return refused("SH0302", because);
     }
     if stream.partitions != partitions {
+        if stream.layouts.len() >= LAYOUTS_MAX {
+            stream.layouts.remove(0);
+        }
+        stream.layouts.push(stream.partitions);
         stream.partitions = partitions;
         catalogue.index = index;
     }

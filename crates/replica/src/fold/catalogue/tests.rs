@@ -48,8 +48,27 @@ impl Book {
     fn create(&mut self, id: u128, name: &str, partitions: u32) -> Changed {
         let name = name.to_owned();
         let settings = Settings::default();
-        self.change(Change::CreateStream { id: StreamId(id), name, partitions, settings })
+        let (id, most) = (StreamId(id), MOST);
+        self.change(Change::CreateStream { id, name, partitions, settings, most })
     }
+}
+
+/// Partitions that a mesh of these tests may have.
+const MOST: u32 = 20_000;
+
+#[test]
+fn a_mesh_has_no_more_partitions_than_it_may() {
+    let mut book = Book::of(1);
+    assert!(matches!(book.create(1, "a", 9_000), Changed::Stream { created: true, .. }));
+    assert!(matches!(book.create(2, "b", 10_000), Changed::Stream { created: true, .. }));
+    assert_eq!(code(book.create(3, "c", 1_001)), "SH0311");
+    let grow = |partitions| Change::Grow { stream: StreamId(1), partitions, most: MOST };
+    assert_eq!(code(book.change(grow(10_000 + 1))), "SH0001");
+    assert!(matches!(book.create(4, "d", 1_000), Changed::Stream { created: true, .. }));
+    assert_eq!(code(book.change(grow(9_001))), "SH0311");
+    // What is there already is no growth, though others have a lower bound by now.
+    assert!(matches!(book.create(9, "a", 9_000), Changed::Stream { created: false, .. }));
+    assert!(matches!(book.change(grow(9_000)), Changed::Done { .. }));
 }
 
 fn joins(enrolled: Enrolled) -> Change {
@@ -81,7 +100,7 @@ fn peer(key: u8, incarnation: u64, holds: &[(&str, u32, u64)]) -> Enrolled {
 
 fn registration(version: u32, fingerprint: u64) -> Registration {
     let stage = StageSpec {
-        id: StageId(u128::from(version) * 100),
+        id: drawn(version),
         name: "count".into(),
         buckets: 8,
         sources: vec![("words".into(), StreamId(50), 16)],
@@ -91,6 +110,15 @@ fn registration(version: u32, fingerprint: u64) -> Registration {
         dead: StreamId(u128::from(version) * 100 + 2),
     };
     Registration { pipeline: "wc".into(), version, fingerprint, stages: vec![stage] }
+}
+
+fn drawn(version: u32) -> StageId {
+    StageId(u128::from(version) << 64 | 99)
+}
+
+/// The id of the stage that was drawn for a version, beside the stream it reads.
+fn placed(version: u32) -> StageId {
+    StageId(u128::from(version) << 64 | 50)
 }
 
 fn code(changed: Changed) -> String {
@@ -135,6 +163,38 @@ fn peers_get_ids_in_order_and_never_again() {
     assert_eq!(code(book.change(remove(2, 9, true))), "SH0305");
     let returned = Enrolled { id: PeerId(2), ..peer(9, 4, &[]) };
     assert_eq!(code(book.change(joins(returned))), "SH0106", "with the folder of the removed");
+}
+
+#[test]
+fn of_two_that_tell_the_same_start_the_first_is_the_peer() {
+    let mut book = Book::of(2);
+    let at = |mesh: &str, incarnation| {
+        let addresses = Addresses { mesh: mesh.into(), ..Addresses::default() };
+        Enrolled { addresses, ..peer(2, incarnation, &[]) }
+    };
+    assert_eq!(book.join(at("a:1", 2)), PeerId(2));
+    assert_eq!(book.join(at("a:1", 2)), PeerId(2), "said again");
+    assert_eq!(code(book.change(joins(at("b:1", 2)))), "SH0202");
+    assert_eq!(book.now().roster[&PeerId(2)].addresses.mesh, "a:1");
+    assert_eq!(book.join(at("b:1", 3)), PeerId(2), "a later start may be anywhere");
+    assert_eq!(book.now().roster[&PeerId(2)].addresses.mesh, "b:1");
+}
+
+#[test]
+fn a_recovered_mesh_has_one_peer_and_another_id() {
+    let mut book = Book::of(3);
+    let (mesh, epoch) = (book.now().mesh, book.now().epoch);
+    let recover = |mesh, peer| Change::Recover { mesh, peer: PeerId(peer) };
+    assert_eq!(code(book.change(recover(mesh.recovered(), 9))), "SH0305");
+    assert_eq!(code(book.change(recover(mesh, 3))), "SH0104", "it would be the same mesh");
+    assert!(matches!(book.change(recover(mesh.recovered(), 3)), Changed::Done { .. }));
+    let now = book.now();
+    assert!(now.mesh.is_recovered_from(mesh) && !mesh.is_recovered_from(now.mesh));
+    assert_eq!(now.roster.keys().copied().collect::<Vec<_>>(), [PeerId(3)]);
+    assert!(now.has_removed(PeerId(1)) && now.epoch > epoch);
+    let old = Enrolled { id: PeerId(1), ..peer(1, 2, &[]) };
+    assert_eq!(code(book.change(joins(old))), "SH0106", "an old peer with its folder");
+    assert_eq!(book.join(peer(7, 1, &[])), PeerId(4), "ids are never given again");
 }
 
 #[test]
@@ -221,14 +281,36 @@ fn a_pipeline_brings_its_streams_and_views_placed_by_stage() {
     assert_eq!(book.change(Change::Register(registration(1, 9))), Changed::Done { index: 2 });
     let now = book.now();
     let totals = now.stream("totals").expect("made");
-    assert_eq!((totals.placement, totals.partitions), (100, 8));
-    assert_eq!(totals.written_by, Some(StageId(100)));
+    assert_eq!((totals.placement, totals.partitions), (placed(1).0, 8));
+    assert_eq!(totals.written_by, Some(placed(1)));
     assert!(now.stream("wc.count.dead").is_some() && now.stream("words").is_some());
-    assert_eq!(now.views["counts"].stage, StageId(100));
+    assert_eq!(now.views["counts"].stage, placed(1));
     let again = Registration { stages: registration(2, 9).stages, ..registration(1, 9) };
     assert_eq!(book.change(Change::Register(again)), Changed::Done { index: 2 }, "once");
     assert_eq!(code(book.change(Change::Register(registration(1, 8)))), "SH0302");
     assert_eq!(code(book.create(7, "totals", 8)), "SH0302", "clients may not write it");
+}
+
+#[test]
+fn a_stage_has_its_shards_where_its_first_source_has_them() {
+    let mut book = Book::founded();
+    book.create(7 << 64 | 8, "words", 16);
+    let mut chain = registration(1, 9);
+    let mut second = registration(2, 9).stages.remove(0);
+    (second.name, second.view, second.output) = ("sum".into(), None, None);
+    second.sources = vec![("totals".into(), StreamId(60), 8)];
+    chain.stages.push(second);
+    assert!(matches!(book.change(Change::Register(chain)), Changed::Done { .. }));
+    let now = book.now();
+    let [first, second] = &now.pipelines["wc"].stages[..] else { panic!("two stages") };
+    assert_ne!(first.id, second.id);
+    let shard = |placement: u128, bucket: u32| model::hash::shard_of(placement, bucket, 64);
+    for bucket in 0..8 {
+        let words = shard(now.stream("words").expect("made").placement, bucket);
+        let totals = shard(now.stream("totals").expect("made").placement, bucket);
+        assert_eq!([shard(first.id.0, bucket), totals], [words; 2]);
+        assert_eq!(shard(second.id.0, bucket), words, "what reads a stage lies beside it");
+    }
 }
 
 #[test]
@@ -246,7 +328,7 @@ fn a_later_version_runs_when_all_that_hold_the_running_one_hold_it() {
     );
     book.join(peer(2, 2, &[("wc", 2, 9)]));
     assert_eq!((book.now().pipelines["wc"].version, book.now().pipelines["wc"].next), (2, None));
-    assert_eq!(book.now().pipelines["wc"].stages[0].id, StageId(100), "the stage keeps its id");
+    assert_eq!(book.now().pipelines["wc"].stages[0].id, placed(1), "the stage keeps its id");
     let index = book.now().index;
     assert_eq!(book.change(Change::Register(registration(1, 9))), Changed::Done { index });
 }
@@ -264,6 +346,28 @@ fn a_later_version_of_another_shape_is_installed_by_its_registration() {
     let mut wider = registration(3, 11);
     wider.stages[0].buckets = 16;
     assert_eq!(code(book.change(Change::Register(wider))), "SH0302");
+}
+
+#[test]
+fn a_paused_pipeline_stays_paused_until_it_is_resumed_and_each_resume_is_a_new_round() {
+    let mut book = Book::founded();
+    book.join(peer(1, 1, &[("wc", 1, 9)]));
+    let pause = |paused| Change::Pause { pipeline: "wc".into(), paused };
+    assert_eq!(code(book.change(pause(true))), "SH0304", "nobody has registered it");
+    book.change(Change::Register(registration(1, 9)));
+    let Changed::Done { index } = book.change(pause(true)) else { panic!("it is there") };
+    assert_eq!(book.change(pause(true)), Changed::Done { index }, "once");
+    book.join(peer(1, 2, &[("wc", 2, 10)]));
+    book.change(Change::Register(registration(2, 10)));
+    let now = |book: &Book| {
+        let pipeline = &book.now().pipelines["wc"];
+        (pipeline.version, pipeline.paused, pipeline.round)
+    };
+    assert_eq!(now(&book), (2, true, 0), "a new version does not start it");
+    book.change(pause(false));
+    assert_eq!(now(&book), (2, false, 1));
+    book.change(pause(false));
+    assert_eq!(now(&book), (2, false, 2), "parked tasks begin again, too");
 }
 
 #[test]
@@ -299,7 +403,7 @@ fn a_stream_is_set_by_who_saw_how_it_was_set() {
 fn streams_grow_and_go_unless_a_pipeline_uses_them() {
     let mut book = Book::founded();
     book.create(7, "rain", 4);
-    let grow = |partitions| Change::Grow { stream: StreamId(7), partitions };
+    let grow = |partitions| Change::Grow { stream: StreamId(7), partitions, most: MOST };
     assert_eq!(book.change(grow(6)), Changed::Done { index: 3 });
     assert_eq!(book.change(grow(6)), Changed::Done { index: 3 });
     assert_eq!(code(book.change(grow(5))), "SH0302");
@@ -308,7 +412,8 @@ fn streams_grow_and_go_unless_a_pipeline_uses_them() {
     book.change(Change::Register(registration(1, 9)));
     for used in ["words", "totals"] {
         let id = book.now().stream(used).expect("made with the pipeline").id;
-        assert_eq!(code(book.change(Change::Grow { stream: id, partitions: 99 })), "SH0309");
+        let grow = Change::Grow { stream: id, partitions: 99, most: MOST };
+        assert_eq!(code(book.change(grow)), "SH0309");
         assert_eq!(code(book.change(Change::DeleteStream { stream: id })), "SH0309");
     }
     let gone = Change::DeleteStream { stream: StreamId(7) };

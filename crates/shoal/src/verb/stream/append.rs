@@ -6,15 +6,20 @@
 use super::events_path;
 use crate::ask::Asker;
 use crate::cli::Talk;
+use crate::progress::Progress;
 use crate::show::{self, Output};
 use clap::Args as ClapArgs;
 use model::Problem;
 use serde_json::{Value, json};
 use std::io::BufRead;
+use std::time::Duration;
 
 /// Events of one request; the peer takes 10,000 and 16 MiB.
 const BATCH_EVENTS: usize = 1_000;
 const BATCH_BYTES: usize = 1 << 20;
+
+/// How often it is told how far a long input is.
+const TELL: Duration = Duration::from_secs(5);
 
 /// What `shoal stream append` takes.
 #[derive(Debug, ClapArgs)]
@@ -56,6 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Problem> {
 
 fn from_input(args: &Args, asker: &Asker, appended: &mut Vec<Value>) -> Result<(), Problem> {
     let (mut events, mut bytes) = (Vec::new(), 0);
+    let mut progress = Progress::endless(TELL);
     for (number, line) in std::io::stdin().lock().lines().enumerate() {
         let parsed = line.map_err(|error| unread(number, &error.to_string()));
         match parsed.and_then(|line| of_line(args, number, &line).map(|event| (event, line.len())))
@@ -74,6 +80,7 @@ fn from_input(args: &Args, asker: &Asker, appended: &mut Vec<Value>) -> Result<(
         }
         if events.len() >= BATCH_EVENTS || bytes >= BATCH_BYTES {
             send(args, asker, std::mem::take(&mut events), appended)?;
+            progress.at(0, &format!("{} lines are appended", number + 1));
             bytes = 0;
         }
     }

@@ -56,7 +56,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Problem> {
             match (args.talk.output, args.follow) {
                 (Output::Table, false) => kept.extend(events),
                 (Output::Table, true) => events.iter().for_each(|e| show::print(&line(e))),
-                (Output::Json, _) => events.iter().for_each(|e| show::print(&e.to_string())),
+                // An event a line is a document of YAML too.
+                (Output::Json | Output::Yaml, _) => {
+                    events.iter().for_each(|e| show::print(&e.to_string()));
+                }
             }
         }
         if left == 0 || (read == 0 && !args.follow) {

@@ -32,6 +32,9 @@ impl Disk for Interrupted {
     fn remove_dir(&self, path: &str) -> io::Result<()> {
         self.disk.remove_dir(path)
     }
+    fn move_dir(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.move_dir(from, to)
+    }
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
         self.disk.list(path)
     }
@@ -60,4 +63,25 @@ fn a_partition_that_is_removed_while_it_is_synced_is_no_failure_of_the_disk() {
     assert!(removed.get().is_some(), "it went in the middle");
     segments.append_many(P, &batches(1, 0, 10)).unwrap();
     segments.sync(&segments.dirty()).unwrap();
+}
+
+#[test]
+fn a_copy_goes_on_where_the_last_one_ended_unless_a_hole_would_be_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Arc::new(RealDisk::new(folder.path()));
+    let segments = crate::Segments::open(disk, SMALL).unwrap();
+    assert_eq!(segments.resume(P, 0).unwrap(), 0, "nothing is here");
+    segments.append_many(P, &batches(1, 0, 10)).unwrap();
+    let end = segments.next_offset(P).unwrap();
+    assert_eq!(segments.resume(P, 0).unwrap(), end);
+    assert_eq!(segments.resume(P, end).unwrap(), end, "it joins");
+    assert_eq!(segments.resume(P, end + 1).unwrap(), end + 1, "what is here ends before it");
+    assert!(segments.files(P).unwrap().is_empty());
+    // Of a copy that was broken off, only the end is here.
+    segments.append_many(P, &batches(1, 4, 10)).unwrap();
+    let first = segments.start_offset(P).unwrap();
+    assert!(first > 0);
+    assert_eq!(segments.resume(P, first).unwrap(), segments.next_offset(P).unwrap());
+    assert_eq!(segments.resume(P, 0).unwrap(), 0, "what is here begins behind it");
+    assert!(segments.files(P).unwrap().is_empty());
 }

@@ -75,6 +75,26 @@ fn appends_go_on_where_a_full_disk_stopped_them() {
 }
 
 #[test]
+fn a_sync_needs_no_room_for_an_index() {
+    let disk = SimDisk::new();
+    let segments = open(&disk);
+    let all = batches(3, 0, 80);
+    let (first, rest) = all.split_at(40);
+    segments.append_many(P, first).unwrap();
+    disk.set(|faults| faults.full = true);
+    segments.sync(&segments.dirty()).unwrap();
+    disk.set(|faults| faults.full = false);
+    segments.append_many(P, rest).unwrap();
+    segments.sync(&segments.dirty()).unwrap();
+    let indexes: Vec<_> = files(&disk).into_iter().filter(|(p, _)| p.ends_with(".idx")).collect();
+    assert!(indexes.iter().any(|(_, bytes)| *bytes > 0), "{indexes:?}");
+    disk.cut(3);
+    let segments = open(&disk);
+    segments.truncate_to(P, end(&all)).unwrap();
+    assert!(read_all(&segments, 0, i64::MAX).unwrap().iter().eq(&all));
+}
+
+#[test]
 fn a_flipped_bit_anywhere_is_never_served() {
     let disk = SimDisk::new();
     let segments = open(&disk);
