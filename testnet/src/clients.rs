@@ -1,11 +1,11 @@
 //! Clients that write with unique ids and keep what they were promised.
 
+use crate::install;
 use crate::scene::Scene;
 use anyhow::{Context, ensure};
 use shoal::kafka_client::{Producer, Settings};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -220,22 +220,13 @@ pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Res
         .block_on(work)
 }
 
-/// A Python with packages, in a virtual environment beside the build; an error says why there is none.
+/// A Python with packages, in an environment of their own beside the build; an error says why there is none.
 pub fn python(packages: &[&str]) -> Result<PathBuf, String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/python");
-    let python = folder.join("bin/python");
-    let run = |command: &mut Command| match command.output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        Err(error) => Err(error.to_string()),
-    };
-    if !python.exists() {
-        run(Command::new("python3").arg("-m").arg("venv").arg(&folder))
-            .map_err(|why| format!("it needs a virtual environment of Python: {why}"))?;
-    }
-    run(Command::new(&python).args(["-m", "pip", "install", "-q"]).args(packages))
-        .map_err(|why| format!("it needs {packages:?}: {why}"))?;
-    Ok(python)
+    let folder = install::kept("python").join(packages.join("+").replace(['=', '*', '/'], ""));
+    let programs = install::python(&folder, packages);
+    programs
+        .map(|programs| programs.join("python"))
+        .map_err(|why| format!("it needs {packages:?}: {why}"))
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ fn run(adaptor: Vec<PathBuf>, bootstrap: &str) -> Output {
     let cells = install::matrix().join("cells.py");
     let mut command = Command::new("timeout");
     command.arg(CLIENT_SECONDS).arg("python3").arg(cells).arg(bootstrap).args(adaptor);
-    command.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(install::folder());
+    command.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(testnet::install::kept("matrix"));
     command.output().expect("`timeout` starts")
 }
 
