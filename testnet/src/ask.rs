@@ -40,6 +40,19 @@ impl Asker {
         Ok((status, response.body_mut().read_json()?))
     }
 
+    /// As `post`, under an idempotency key: said again it is done once.
+    pub fn post_once(
+        &self,
+        http: &str,
+        path: &str,
+        (key, body): (&str, &Value),
+    ) -> anyhow::Result<(u16, Value)> {
+        let request = self.agent.post(format!("http://{http}{path}"));
+        let mut response = request.header("idempotency-key", key).send_json(body)?;
+        let status = response.status().as_u16();
+        Ok((status, response.body_mut().read_json()?))
+    }
+
     pub fn patch(&self, http: &str, path: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
         let mut response = self.agent.patch(format!("http://{http}{path}")).send_json(body)?;
         let status = response.status().as_u16();

@@ -40,13 +40,28 @@ fn a_founder_alone_says_who_can_join_it_and_what_it_lacks() {
     assert_eq!(health.code, Some(0), "it serves all the same: {}", health.said);
 }
 
+/// A shard may be without a leader for longer than a request is held, right after one was killed.
+const ELECTION: Duration = Duration::from_secs(10);
+
+/// Appends each number once, as an honest client does: under its own key, again while no leader answers.
 pub(super) fn append(asker: &Asker, http: &str, numbers: std::ops::Range<u64>) {
     for number in numbers {
         let event = json!({"events": [{"key": format!("{number}"), "value": number}]});
-        let (status, said) =
-            asker.post(http, "/v1/streams/kept/events", &event).expect("an answer");
-        assert_eq!(status, 200, "{said}");
+        let key = format!("append-{number}");
+        eventually("an acknowledgement", ELECTION, || {
+            let sent = asker.post_once(http, "/v1/streams/kept/events", (&key, &event));
+            when_led(sent.expect("an answer"))
+        });
     }
+}
+
+/// What was answered; an error only where no leader was found, which passes.
+fn when_led((status, body): (u16, Value)) -> Result<Value, String> {
+    if status == 503 && body["code"] == "SH0501" {
+        return Err(body.to_string());
+    }
+    assert_eq!(status, 200, "{body}");
+    Ok(body)
 }
 
 /// Every number that is in the stream, as one peer reads it, sorted.
@@ -54,8 +69,9 @@ pub(super) fn numbers(asker: &Asker, http: &str, partitions: u32) -> Vec<u64> {
     let mut found = Vec::new();
     for partition in 0..partitions {
         let path = format!("/v1/streams/kept/events?partition={partition}&offset=0&max=10000");
-        let (status, body) = asker.get(http, &path).expect("an answer");
-        assert_eq!(status, 200, "{body}");
+        let body = eventually("a leader", ELECTION, || {
+            when_led(asker.get(http, &path).expect("an answer"))
+        });
         let events = body["events"].as_array().cloned().unwrap_or_default();
         found
             .extend(events.iter().filter_map(|event| event["value"].as_str()?.parse::<u64>().ok()));

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
+use testnet::ask::Asker;
 use testnet::raw::{Raw, Reaction};
 use testnet::scene::{Scene, Setting};
 use testnet::weight;
@@ -169,13 +170,10 @@ fn a_keyed_request_is_the_same_after_its_stream_grew_and_whenever_it_comes() {
     let scene = Scene::up(Setting::plain(3));
     let new = json!({"name": "own", "partitions": 2});
     assert_eq!(scene.post(1, "/v1/streams", &new).expect("an answer").0, 201);
+    let asker = Asker::new(Duration::from_secs(30));
     let send = |peer: usize, key: &str, body: &Value| {
-        let url = format!("http://{}/v1/streams/own/events", scene.http(peer));
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
-        let sent = agent.post(url).header("idempotency-key", key).send_json(body);
-        let mut response = sent.expect("an answer");
-        let status = response.status().as_u16();
-        (status, response.body_mut().read_json::<Value>().expect("JSON"))
+        let sent = asker.post_once(scene.http(peer), "/v1/streams/own/events", (key, body));
+        sent.expect("an answer")
     };
     let first = send(1, "one", &request());
     assert_eq!(first.0, 200, "{}", first.1);
