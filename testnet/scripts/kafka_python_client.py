@@ -43,37 +43,40 @@ def write(bootstrap, stream, history, client, rate, dice, stop):
 
     def ended(number, outcome, place=None):
         with lock:
-            line = under_way.pop(number)
+            line = under_way.pop(number, None)
+        if line is None:
+            return
         line.update(returned=time.monotonic_ns(), outcome=outcome)
         if place:
             line["place"] = place
         history.write("append", line)
 
     begun = time.monotonic()
-    while not stop.is_set():
-        if number >= (time.monotonic() - begun) * rate or len(under_way) > 5000:
-            time.sleep(0.005)
-            continue
-        key = dice.randrange(KEYS)
-        value = {"c": client, "n": number, "k": key, "t": time.time_ns() // 1_000_000}
-        line = {"c": client, "n": number, "k": key, "called": time.monotonic_ns()}
-        with lock:
-            under_way[number] = line
-        sent = producer.send(stream, key=f"k{key}".encode(), value=json.dumps(value).encode())
-        sent.add_callback(lambda found, n=number: ended(n, "acked", [found.partition, found.offset]))
-        sent.add_errback(lambda error, n=number: (print("lost sight:", error, file=sys.stderr), ended(n, "unknown")))
-        number += 1
     try:
+        while not stop.is_set():
+            if number >= (time.monotonic() - begun) * rate or len(under_way) > 5000:
+                time.sleep(0.005)
+                continue
+            key = dice.randrange(KEYS)
+            value = {"c": client, "n": number, "k": key, "t": time.time_ns() // 1_000_000}
+            line = {"c": client, "n": number, "k": key, "called": time.monotonic_ns()}
+            with lock:
+                under_way[number] = line
+            sent = producer.send(stream, key=f"k{key}".encode(), value=json.dumps(value).encode())
+            sent.add_callback(lambda found, n=number: ended(n, "acked", [found.partition, found.offset]))
+            sent.add_errback(lambda error, n=number: (print("lost sight:", error, file=sys.stderr), ended(n, "unknown")))
+            number += 1
         producer.flush(timeout=LAST_WAIT_S)
-    except Exception as error:
-        print("at the end:", error, file=sys.stderr)
-    for number in list(under_way):
-        ended(number, "unknown")
+    finally:
+        # However it ended: what is under way may have happened, or happen yet.
+        for number in list(under_way):
+            ended(number, "unknown")
+        history.file.flush()
 
 
 def read(bootstrap, stream, history, client, stop):
     consumer = KafkaConsumer(
-        bootstrap_servers=bootstrap, auto_offset_reset="earliest", enable_auto_commit=False,
+        bootstrap_servers=bootstrap, auto_offset_reset="none", enable_auto_commit=False,
         request_timeout_ms=15_000,
     )
     partitions = None

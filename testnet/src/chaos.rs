@@ -31,7 +31,7 @@ use ground::Ground;
 use load::Load;
 use nemesis::Nemesis;
 use peers::Peers;
-use report::{Broken, Figures, Report, SERVED};
+use report::{Broken, Figures, HEALS, Report, SERVED};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -50,6 +50,17 @@ pub struct Plan {
     pub kinds: Option<Vec<Kind>>,
     /// Where peers, logs and histories lie; it must not be there yet.
     pub folder: PathBuf,
+}
+
+impl Plan {
+    /// The words that run the same again.
+    pub fn command(&self) -> String {
+        let minutes = self.length.as_secs_f64() / 60.0;
+        let command = format!("chaos --seed {} --minutes {minutes}", self.seed);
+        let Some(kinds) = &self.kinds else { return command };
+        let names: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
+        format!("{command} --faults {}", names.join(","))
+    }
 }
 
 /// Why runs are impossible here, if they are.
@@ -91,20 +102,23 @@ pub fn run(plan: &Plan, interrupted: &AtomicBool) -> anyhow::Result<Report> {
         gave_up(&mut broken, load.gave_up());
         go_on(interrupted)
     });
-    followed.map_err(|error| match broken.names()[..] {
-        [] => error,
-        ref names => error.context(format!("broken until then: {}", names.join("; "))),
-    })?;
+    go_on(interrupted)?;
+    // What clients saw until then is worth being checked.
+    broken.unless_done("all faults are done and taken back", followed);
     let faults = nemesis.tally.iter().map(|(kind, times)| ((*kind).to_owned(), *times)).collect();
+    for why in std::mem::take(&mut nemesis.unhealed) {
+        broken.note(HEALS, Witness::new(why));
+    }
     drop(nemesis);
-    let mut figures = Figures { seed: plan.seed, faults, ..Figures::default() };
+    let command = plan.command();
+    let mut figures = Figures { command, seed: plan.seed, faults, ..Figures::default() };
     figures.minutes = plan.length.as_secs_f64() / 60.0;
     if plan.kinds.is_none()
         && let Err(why) = fault::enough(plan.length, &figures.faults)
     {
         broken.note("the faults of a run", Witness::new(why));
     }
-    let whole = broken.unless_done("the mesh heals", heal::wait(&mut peers, HEAL));
+    let whole = broken.unless_done(HEALS, heal::wait(&mut peers, HEAL));
     figures.healed_seconds = whole.unwrap_or_default().as_secs_f64();
     let whole_at = whole.map(|_| crate::history::now());
     std::thread::sleep(SERVE);
@@ -121,6 +135,9 @@ pub fn run(plan: &Plan, interrupted: &AtomicBool) -> anyhow::Result<Report> {
     drop(peers);
     let history = broken.unless_done(SERVED, History::read(&histories)).unwrap_or_default();
     figures.gather(&history);
+    for why in load::unserved(&history) {
+        broken.note(SERVED, why);
+    }
     if let Some(at) = whole_at
         && let Err(witness) = heal::serves(&history, load::PARTITIONS, at, HEAL)
     {

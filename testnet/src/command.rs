@@ -3,7 +3,7 @@
 use crate::chaos::fault::Kind;
 use crate::chaos::report::Report;
 use crate::chaos::{self, Plan, kills};
-use crate::ledger::{Entry, Ledger, Sum};
+use crate::ledger::{self, Entry, Ledger, Sum};
 use clap::{Args, Parser, Subcommand};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -131,7 +131,7 @@ pub fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Chaos(args) => run_chaos(&args),
         Command::Kills { kills, ledger } => run_kills(kills, ledger),
-        Command::Ledger(verb) => ledger(verb),
+        Command::Ledger(verb) => of_ledger(verb),
     };
     done.unwrap_or_else(|error| {
         eprintln!("not done: {error:#}");
@@ -168,17 +168,14 @@ fn run_chaos(args: &ChaosArgs) -> anyhow::Result<ExitCode> {
         kinds: kinds(&args.faults)?,
         folder: args.folder.clone().unwrap_or_else(|| folder(&seed.to_string())),
     };
+    let tried = args.ledger.then(ledger::tried).transpose()?;
     let report = chaos::run(&plan, interrupts()?.as_ref());
     if let Ok(report) = &report {
         println!("{report}");
     }
     let passed = report.as_ref().is_ok_and(Report::passed);
-    if args.ledger {
-        let mut what = format!("chaos --seed {seed} --minutes {}", args.minutes);
-        if !args.faults.is_empty() {
-            what += &format!(" --faults {}", args.faults.join(","));
-        }
-        Ledger::own().add(entry(what, report.as_ref()))?;
+    if let Some(tried) = tried {
+        Ledger::own().add(tried, entry(plan.command(), report.as_ref()))?;
     }
     leave(&plan.folder, passed && !args.keep)?;
     report.map(|_| code(passed))
@@ -203,36 +200,37 @@ fn entry(what: String, report: Result<&Report, &anyhow::Error>) -> Entry {
     }
 }
 
-fn run_kills(kills: usize, ledger: bool) -> anyhow::Result<ExitCode> {
+fn run_kills(kills: usize, keep: bool) -> anyhow::Result<ExitCode> {
     if let Some(code) = impossible() {
         return Ok(code);
     }
-    anyhow::ensure!(!ledger || kills >= KILLS_MIN, "a line in the ledger needs {KILLS_MIN} kills");
+    anyhow::ensure!(!keep || kills >= KILLS_MIN, "a line in the ledger needs {KILLS_MIN} kills");
     let folder = folder("kills");
     std::fs::create_dir_all(&folder)?;
+    let tried = keep.then(ledger::tried).transpose()?;
     let tally = kills::run(&folder, kills)?;
     println!("{tally}");
-    if ledger {
+    if let Some(tried) = tried {
         let verdict = if tally.passed() { "passed" } else { "clients felt a kill too much" };
-        Ledger::own().add(Entry {
+        let entry = Entry {
             what: format!("kills --kills {kills}"),
             verdict: verdict.to_owned(),
-            minutes: kills as f64,
             faults: [("kill".to_owned(), kills as u32)].into(),
             acknowledged: tally.acknowledged(),
             note: tally.to_string(),
             ..Entry::default()
-        })?;
+        };
+        Ledger::own().add(tried, entry)?;
     }
     leave(&folder, tally.passed())?;
     Ok(code(tally.passed()))
 }
 
-fn ledger(verb: LedgerVerb) -> anyhow::Result<ExitCode> {
-    let ledger = Ledger::own();
+fn of_ledger(verb: LedgerVerb) -> anyhow::Result<ExitCode> {
+    let own = Ledger::own();
     match verb {
-        LedgerVerb::Sum => println!("{}", Sum::of(&ledger.entries()?)),
-        LedgerVerb::Add(args) => ledger.add(args.into())?,
+        LedgerVerb::Sum => println!("{}", Sum::of(&own.entries()?)),
+        LedgerVerb::Add(args) => own.add(ledger::tried()?, args.into())?,
     }
     Ok(ExitCode::SUCCESS)
 }

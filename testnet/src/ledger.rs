@@ -15,6 +15,9 @@ pub struct Entry {
     pub day: String,
     /// The commit that was tried, with a `+` if something was changed since.
     pub commit: String,
+    /// The tree of that commit: it stays the same where commits are joined or told anew.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tree: String,
     /// The command.
     pub what: String,
     /// `passed`, or what broke.
@@ -64,9 +67,9 @@ impl Ledger {
         Self(path)
     }
 
-    /// Adds a line, with the day and the commit.
-    pub fn add(&self, entry: Entry) -> anyhow::Result<()> {
-        let entry = Entry { day: day()?, commit: commit()?, ..entry };
+    /// Adds a line, with the day and what was tried.
+    pub fn add(&self, (commit, tree): Tried, entry: Entry) -> anyhow::Result<()> {
+        let entry = Entry { day: day()?, commit, tree, ..entry };
         let line = serde_json::to_string(&entry)?;
         let file = OpenOptions::new().create(true).append(true).open(&self.0);
         let mut file = file.with_context(|| format!("open {}", self.0.display()))?;
@@ -137,14 +140,19 @@ fn day() -> anyhow::Result<String> {
     said(Command::new("date").args(["-u", "+%Y-%m-%d"]))
 }
 
-fn commit() -> anyhow::Result<String> {
+/// A commit and its tree, as [`Entry`] has them.
+pub type Tried = (String, String);
+
+/// What lies here now: to be asked before a run, since work may go on while it lasts.
+pub fn tried() -> anyhow::Result<Tried> {
     let git = |words: &[&str]| {
         said(Command::new("git").current_dir(env!("CARGO_MANIFEST_DIR")).args(words))
     };
     let commit = git(&["rev-parse", "--short=10", "HEAD"])?;
     // The ledger itself may have grown: that changes nothing about what was tried.
     let changed = git(&["status", "--porcelain", "--", ":/", ":!LEDGER.jsonl"])?;
-    Ok(if changed.is_empty() { commit } else { format!("{commit}+") })
+    let tree = git(&["rev-parse", "--short=10", "HEAD^{tree}"])?;
+    Ok((if changed.is_empty() { commit } else { format!("{commit}+") }, tree))
 }
 
 fn said(command: &mut Command) -> anyhow::Result<String> {
@@ -173,10 +181,10 @@ mod tests {
             ..Entry::default()
         };
         for verdict in ["passed", "no acknowledged event is lost", "passed"] {
-            ledger.add(run(verdict)).expect("it is added");
+            ledger.add(("c0ffee".into(), "7ree".into()), run(verdict)).expect("it is added");
         }
         let entries = ledger.entries().expect("it is read");
-        assert!(entries.iter().all(|entry| !entry.day.is_empty() && !entry.commit.is_empty()));
+        assert!(entries.iter().all(|entry| !entry.day.is_empty() && entry.tree == "7ree"));
         let sum = Sum::of(&entries);
         assert_eq!((sum.runs, sum.failed, sum.passed.acknowledged), (3, 1, 2000));
         assert_eq!((sum.passed.faults["kill"], sum.passed.all_power_cuts), (6, 4));

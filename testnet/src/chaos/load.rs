@@ -13,9 +13,13 @@ pub use kafka::PACKAGES;
 
 use super::http::Caller;
 use super::{dice::Dice, ground, peers};
+use crate::check::Witness;
+use crate::history::{Ask, History, Outcome, Step};
 use anyhow::Context;
 use kafka::Script;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -33,9 +37,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const GIVE_UP: Duration = Duration::from_secs(60);
 /// Before something that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(50);
-const WRITERS: u16 = 4;
-const READERS: u16 = 2;
-const SWAPPERS: u16 = 5;
+// Clients have numbers of their own: events carry their writer's.
+const KAFKA_WRITERS: [u16; 3] = [1, 2, OWN];
+const OWN: u16 = 3;
+const HTTP_WRITERS: Range<u16> = 10..14;
+const KAFKA_READERS: [u16; 2] = [51, 52];
+const HTTP_READERS: Range<u16> = 61..63;
+const LOOKERS: Range<u16> = 71..73;
+const SWAPPERS: Range<u16> = 81..86;
 
 /// Clients at work.
 pub struct Load {
@@ -97,23 +106,25 @@ impl Load {
         let mut load = Self { stop, tasks: Vec::new(), scripts: Vec::new(), runtime };
         let python = crate::clients::python(&PACKAGES).map_err(anyhow::Error::msg)?;
         let scripts = [
-            ("kafka_python_client.py", "write", 1, 150),
-            ("librdkafka_client.py", "write", 2, 400),
-            ("kafka_python_client.py", "read", 51, 0),
-            ("librdkafka_client.py", "read", 52, 0),
+            ("kafka_python_client.py", "write", KAFKA_WRITERS[0], 150),
+            ("librdkafka_client.py", "write", KAFKA_WRITERS[1], 400),
+            ("kafka_python_client.py", "read", KAFKA_READERS[0], 0),
+            ("librdkafka_client.py", "read", KAFKA_READERS[1], 0),
         ];
         for (script, role, client, rate) in scripts {
             load.scripts.push(Script::start(&python, (script, role), &seat(client, &kafka), rate)?);
         }
-        load.spawn("own client", own::write(seat(3, &kafka)));
-        for client in 10..10 + WRITERS {
+        load.spawn("own client", own::write(seat(OWN, &kafka)));
+        for client in HTTP_WRITERS {
             load.spawn("HTTP writer", http_writers::write(seat(client, &doors)));
         }
-        for client in 61..61 + READERS {
+        for client in HTTP_READERS {
             load.spawn("HTTP reader", readers::follow(seat(client, &doors)));
-            load.spawn("view reader", readers::look(seat(client + 10, &doors)));
         }
-        for client in 81..81 + SWAPPERS {
+        for client in LOOKERS {
+            load.spawn("view reader", readers::look(seat(client, &doors)));
+        }
+        for client in SWAPPERS {
             load.spawn("register client", registers::swap(seat(client, &doors)));
         }
         Ok(load)
@@ -152,6 +163,35 @@ impl Load {
         why.extend(told.into_iter().filter_map(|script| script.wait().err()));
         why
     }
+}
+
+/// Clients that were not served although nothing was asked of them but patience: an event that was given up or refused,
+/// and one of whom nothing is known at all.
+pub fn unserved(history: &History) -> Vec<Witness> {
+    let mut whys = Vec::new();
+    let given_up: Vec<_> =
+        history.appends.iter().filter(|append| append.outcome != Outcome::Acked).collect();
+    if let Some(first) = given_up.first() {
+        let why = format!("{} events were given up by their clients, or refused", given_up.len());
+        whys.push(Witness::new(why).line(first));
+    }
+    let writers: BTreeSet<u16> = history.acked().map(|append| append.id.client).collect();
+    let readers: BTreeSet<u16> = history.seen.iter().map(|seen| seen.reader).collect();
+    let lookers: BTreeSet<u16> = history.looks.iter().map(|look| look.reader).collect();
+    let swapped = |step: &&Step| matches!(step.ask, Ask::Swap { swapped: true, .. });
+    let swappers: BTreeSet<u16> =
+        history.steps.iter().filter(swapped).map(|step| step.client).collect();
+    let mut missing = |what: &str, wanted: Vec<u16>, there: &BTreeSet<u16>| {
+        let silent: Vec<u16> = wanted.into_iter().filter(|id| !there.contains(id)).collect();
+        if !silent.is_empty() {
+            whys.push(Witness::new(format!("clients {silent:?} {what} nothing")));
+        }
+    };
+    missing("wrote", KAFKA_WRITERS.into_iter().chain(HTTP_WRITERS).collect(), &writers);
+    missing("read", KAFKA_READERS.into_iter().chain(HTTP_READERS).collect(), &readers);
+    missing("were told", HTTP_READERS.chain(LOOKERS).collect(), &lookers);
+    missing("swapped", SWAPPERS.collect(), &swappers);
+    whys
 }
 
 /// Waits for a client's end.

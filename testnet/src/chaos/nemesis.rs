@@ -21,8 +21,9 @@ use std::time::{Duration, Instant};
 
 /// Between two looks at what is due.
 const TICK: Duration = Duration::from_millis(20);
-/// How long a fault that may cost copies waits for the mesh to be whole, before and after.
-const WHOLE: Duration = Duration::from_secs(30);
+/// How long a fault that may cost copies waits for the mesh to be whole, before and after. It is left alone meanwhile,
+/// so a mesh that is not whole then does not heal.
+const WHOLE: Duration = Duration::from_secs(60);
 /// A fault that takes longer than this to do is worth a word.
 const SLOW: Duration = Duration::from_secs(1);
 /// How far a clock jumps.
@@ -50,14 +51,24 @@ pub struct Nemesis<'a> {
     pub tally: BTreeMap<&'static str, u32>,
     /// A file each for the peers' clocks.
     clocks: Vec<PathBuf>,
+    /// Why the mesh was not whole again between faults.
+    pub unhealed: Vec<String>,
     /// What happened when, in words.
     pub told: Vec<String>,
 }
 
 impl<'a> Nemesis<'a> {
     pub fn new(ground: &'a Ground, peers: &'a mut Peers, clocks: Vec<PathBuf>) -> Self {
-        let (active, began) = (Vec::new(), Instant::now());
-        Self { ground, peers, active, began, tally: BTreeMap::new(), clocks, told: Vec::new() }
+        Self {
+            ground,
+            peers,
+            active: Vec::new(),
+            began: Instant::now(),
+            tally: BTreeMap::new(),
+            clocks,
+            unhealed: Vec::new(),
+            told: Vec::new(),
+        }
     }
 
     /// Follows the plan to its end; `check` looks in now and then and may stop the run.
@@ -99,6 +110,7 @@ impl<'a> Nemesis<'a> {
             self.take_back(|_| true)?;
             if let Err(why) = heal::wait(self.peers, WHOLE) {
                 self.tell(format!("{} is left out: {why:#}", kind.name()));
+                self.unhealed.push(format!("{why:#}"));
                 return Ok(());
             }
         }

@@ -2,7 +2,7 @@
 
 use super::own::event;
 use super::{EVENTS, GIVE_UP, KEYS, PAUSE, Seat};
-use crate::chaos::http::{Answer, Caller, Request};
+use crate::chaos::http::{Answer, Caller, Failure, Request};
 use crate::history::{Append, Id, Line, Outcome, Pen, now};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -52,12 +52,13 @@ fn request(ids: &[Id], key: u32) -> Request {
     request
 }
 
-/// Sends it until somebody says what became of it.
+/// Sends it until somebody says what became of it. A refusal says nothing of a try before it that had no answer.
 pub(super) async fn repeat(
     caller: &mut Caller,
     request: &Request,
 ) -> (Outcome, Option<(u32, i64)>) {
     let end = Instant::now() + GIVE_UP;
+    let mut is_unsure = false;
     while Instant::now() < end {
         match caller.call_any(request).await {
             Ok(Answer { status: 200, body }) => {
@@ -68,8 +69,11 @@ pub(super) async fn repeat(
                     place.map(|(partition, offset)| (partition as u32, offset)),
                 );
             }
-            Ok(Answer { status: 400..500, .. }) => return (Outcome::Refused, None),
-            Ok(_) | Err(_) => {
+            Ok(Answer { status: 400..500, .. }) if !is_unsure => return (Outcome::Refused, None),
+            Ok(Answer { status: 400..500, .. }) => return (Outcome::Unknown, None),
+            other => {
+                let is_unsent = matches!(other, Err(Failure::Refused | Failure::Unreached(_)));
+                is_unsure |= !is_unsent;
                 caller.turn();
                 tokio::time::sleep(PAUSE).await;
             }

@@ -21,9 +21,26 @@ pub(super) async fn write(mut seat: Seat) -> anyhow::Result<()> {
         batch_events_max: 200,
     };
     let mut producer = Producer::connect(settings).await?;
+    let mut under_way = UnderWay::new();
+    let done = push(&mut seat, &mut producer, (&mut pen, &mut under_way)).await;
+    // However it ended: what was acknowledged is noted, and the rest may have happened.
+    let noted = note(&mut producer, seat.client, (&mut pen, &mut under_way));
+    for number in under_way.keys().copied().collect::<Vec<_>>() {
+        let id = Id { client: seat.client, number };
+        ended(&mut pen, &mut under_way, id, (Outcome::Unknown, None))?;
+    }
+    pen.close()?;
+    done.and(noted)
+}
+
+/// Pushes until it is told to stop, and waits for what is under way.
+async fn push(
+    seat: &mut Seat,
+    producer: &mut Producer,
+    (pen, under_way): (&mut Pen, &mut UnderWay),
+) -> anyhow::Result<()> {
     let mut tick = tokio::time::interval(Duration::from_millis(5));
     let (begun, mut number) = (Instant::now(), 0);
-    let mut under_way = UnderWay::new();
     let mut stopped_at = None;
     loop {
         tokio::select! {
@@ -43,28 +60,28 @@ pub(super) async fn write(mut seat: Seat) -> anyhow::Result<()> {
             number += 1;
         }
         producer.flush()?;
-        for ack in producer.take_acks() {
-            for (at, tag) in (0..).zip(&ack.tags) {
-                let place = (ack.base_offset >= 0).then(|| (ack.partition, ack.base_offset + at));
-                let outcome = (Outcome::Acked, place);
-                ended(
-                    &mut pen,
-                    &mut under_way,
-                    Id { client: seat.client, number: *tag as u32 },
-                    outcome,
-                )?;
-            }
-        }
+        note(producer, seat.client, (pen, under_way))?;
         let waited = stopped_at.is_some_and(|at: Instant| at.elapsed() > GIVE_UP);
         if waited || (stopped_at.is_some() && under_way.is_empty()) {
-            break;
+            return Ok(());
         }
     }
-    for number in under_way.keys().copied().collect::<Vec<_>>() {
-        let id = Id { client: seat.client, number };
-        ended(&mut pen, &mut under_way, id, (Outcome::Unknown, None))?;
+}
+
+/// Writes down what was acknowledged since.
+fn note(
+    producer: &mut Producer,
+    client: u16,
+    (pen, under_way): (&mut Pen, &mut UnderWay),
+) -> anyhow::Result<()> {
+    for ack in producer.take_acks() {
+        for (at, tag) in (0..).zip(&ack.tags) {
+            let place = (ack.base_offset >= 0).then(|| (ack.partition, ack.base_offset + at));
+            let id = Id { client, number: *tag as u32 };
+            ended(pen, under_way, id, (Outcome::Acked, place))?;
+        }
     }
-    pen.close()
+    Ok(())
 }
 
 fn ended(

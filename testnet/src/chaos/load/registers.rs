@@ -8,6 +8,7 @@ use super::{PAUSE, Seat};
 use crate::chaos::http::{Answer, Caller, Request};
 use crate::history::Line;
 use crate::history::{Ask, Outcome, Pen, Step, now};
+use anyhow::bail;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ const PACE: Duration = Duration::from_millis(60);
 const AT_ONCE: u64 = 2;
 /// How long they are in use.
 const AGE: Duration = Duration::from_secs(6);
-/// How long the outcome of a swap is asked for.
+/// How long the outcome of an acknowledged swap is asked for after the last fault: it must be told.
 const TELL: Duration = Duration::from_secs(60);
 
 pub(super) async fn swap(mut seat: Seat) -> anyhow::Result<()> {
@@ -35,9 +36,9 @@ pub(super) async fn swap(mut seat: Seat) -> anyhow::Result<()> {
         }
         caller.turn_to(seat.dice.below(seat.doors.len() as u64) as usize);
         let called = now();
-        let (ask, ended) = if seat.dice.percent(40.0) {
+        let (ask, told) = if seat.dice.percent(40.0) {
             match read(&mut caller, &register).await {
-                Some(found) => (Ask::Read { found }, true),
+                Some(found) => (Ask::Read { found }, Told::Outcome),
                 None => {
                     seat.wait(PAUSE).await;
                     continue;
@@ -46,18 +47,32 @@ pub(super) async fn swap(mut seat: Seat) -> anyhow::Result<()> {
         } else {
             number += 1;
             let id = u64::from(seat.client) * 1_000_000_000 + number;
-            attempt(&mut caller, &register, id, known).await
+            attempt(&seat, &mut caller, &register, (id, known)).await
         };
         known = match ask {
             Ask::Read { found } => found,
             Ask::Swap { new, swapped: true, .. } => new,
             Ask::Swap { found, .. } => found.unwrap_or(known),
         };
-        let returned = ended.then(now);
-        pen.write(&Line::Step(Step { client: seat.client, register, ask, called, returned }))?;
+        let returned = matches!(told, Told::Outcome).then(now);
+        let step = Step { client: seat.client, register, ask, called, returned };
+        pen.write(&Line::Step(step.clone()))?;
+        if let Told::Never = told {
+            pen.close()?;
+            bail!("it was acknowledged, and nobody told its outcome for {TELL:?}: {step:?}");
+        }
         seat.wait(PACE).await;
     }
     pen.close()
+}
+
+/// What a client knows of the end of a step.
+enum Told {
+    Outcome,
+    /// Nobody knows whether it was taken.
+    Nothing,
+    /// It was acknowledged, and never became anything.
+    Never,
 }
 
 /// The value; none if nobody says. A read without an answer changes nothing and need not be kept.
@@ -76,8 +91,13 @@ async fn row(caller: &mut Caller, key: &str) -> Option<Answer> {
     known.then_some(answer)
 }
 
-/// A swap, and whether its end was seen. Its value is its own, so that each value was set once.
-async fn attempt(caller: &mut Caller, register: &str, id: u64, expect: u64) -> (Ask, bool) {
+/// A swap of what is expected for a value of its own, so that each value was set once.
+async fn attempt(
+    seat: &Seat,
+    caller: &mut Caller,
+    register: &str,
+    (id, expect): (u64, u64),
+) -> (Ask, Told) {
     // A row lies with the key before its `@`, as a window's does: there the outcome is told.
     let told = format!("{register}@{id:020}Z");
     let value = json!({"id": told, "key": register, "expect": expect, "new": id});
@@ -87,18 +107,21 @@ async fn attempt(caller: &mut Caller, register: &str, id: u64, expect: u64) -> (
     let unknown = Ask::Swap { expect, new: id, found: None, swapped: false };
     match repeat(caller, &request).await {
         (Outcome::Acked, _) => {}
-        (Outcome::Refused | Outcome::Unknown, _) => return (unknown, false),
+        (Outcome::Refused | Outcome::Unknown, _) => return (unknown, Told::Nothing),
     }
-    let end = Instant::now() + TELL;
-    while Instant::now() < end {
+    let mut since = Instant::now();
+    while since.elapsed() < TELL {
+        if !seat.stopped() {
+            since = Instant::now();
+        }
         if let Some(Answer { status: 200, body }) = row(caller, &told).await
             && let (Some(found), Some(swapped)) =
                 (body["value"]["found"].as_u64(), body["value"]["swapped"].as_bool())
         {
-            return (Ask::Swap { expect, new: id, found: Some(found), swapped }, true);
+            return (Ask::Swap { expect, new: id, found: Some(found), swapped }, Told::Outcome);
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
         caller.turn();
     }
-    (unknown, false)
+    (unknown, Told::Never)
 }
