@@ -92,9 +92,9 @@ impl Door {
         below: Option<i64>,
     ) -> Result<i64, KafkaError> {
         let located = self.lead_of(stream, partition, None)?;
-        let mark = self.board().mark(located.partition).unwrap_or_default();
-        let offset = below.unwrap_or(mark.next);
-        if !(0..=mark.next).contains(&offset) {
+        let kept = self.partition(located.shard, located.partition).await?.unwrap_or_default();
+        let offset = below.unwrap_or(kept.next_offset);
+        if !(0..=kept.next_offset).contains(&offset) {
             return Err(KafkaError::OutOfRange);
         }
         let op = Op::Trim { partition: located.partition, offset };
@@ -209,7 +209,7 @@ impl Door {
         partition: PartitionId,
     ) -> Result<Option<Partition>, KafkaError> {
         let query = Query::Partition { partition };
-        match self.router.ask_here(shard, query, false).await {
+        match self.router.ask_here(shard, query, true).await {
             Some((Found::Partition(found), _)) => Ok(found),
             _ => Err(KafkaError::NotLeader),
         }

@@ -8,6 +8,8 @@ use door::kafka::{Fetch, FetchPart, Fetched, FetchedPart, KafkaError, Which};
 use model::Batch;
 use model::catalogue::{Catalogue, Stream};
 use model::transaction::Aborted;
+use replica::Partition;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// The longest a client may wait, whatever it asks for.
@@ -17,9 +19,10 @@ impl Door {
     pub(super) async fn fetch(&self, ask: Fetch, room: &Room) -> Vec<FetchedPart> {
         let wait = Duration::from_millis(u64::from(ask.max_wait_ms)).min(WAIT);
         let until = Instant::now() + wait;
+        let beyond = self.beyond(&ask).await;
         loop {
             let news = self.news(&ask);
-            let (parts, bytes, refused) = self.look(&ask);
+            let (parts, bytes, refused) = self.look(&ask, &beyond);
             let left = until.saturating_duration_since(Instant::now());
             let enough = bytes >= ask.min_bytes as usize || refused || left.is_zero();
             if enough || self.board().stopping() {
@@ -34,13 +37,33 @@ impl Door {
                     let refuse = |part: FetchPart| part.refuse(KafkaError::NotLeader);
                     return ask.parts.into_iter().map(refuse).collect();
                 }
-                let parts = self.look(&ask).0;
+                let parts = self.look(&ask, &beyond).0;
                 self.count(&parts);
                 return parts;
             }
             // News or the end of the wait: the next look decides.
             let _ = tokio::time::timeout(left, news).await;
         }
+    }
+
+    /// Refuses parts whose offset lies behind the end that is known here. A consumer that is told "out of range" begins
+    /// elsewhere, and who was deposed and has not heard of it knows an old end: so this is said only of an end that a
+    /// barrier has shown to be the present one.
+    async fn beyond(&self, ask: &Fetch) -> BTreeMap<usize, KafkaError> {
+        let mut refused = BTreeMap::new();
+        for (at, part) in ask.parts.iter().enumerate() {
+            let Ok(located) = self.lead_to(part) else { continue };
+            if part.offset <= self.board().mark(located.partition).unwrap_or_default().next {
+                continue;
+            }
+            let kept = self.partition(located.shard, located.partition).await;
+            let is_beyond =
+                |kept: Option<Partition>| part.offset > kept.unwrap_or_default().next_offset;
+            if kept.is_ok_and(is_beyond) {
+                refused.insert(at, KafkaError::OutOfRange);
+            }
+        }
+        refused
     }
 
     /// Ready when one of the streams is applied further; listens from this call on.
@@ -63,13 +86,20 @@ impl Door {
         self.board().meter.given(events, bytes);
     }
 
-    fn look(&self, ask: &Fetch) -> (Vec<FetchedPart>, usize, bool) {
+    fn look(
+        &self,
+        ask: &Fetch,
+        beyond: &BTreeMap<usize, KafkaError>,
+    ) -> (Vec<FetchedPart>, usize, bool) {
         let mut left = (ask.max_bytes as usize).min(limits::CONNECTION_BYTES);
         let mut total = 0;
         let mut refused = false;
         let mut parts = Vec::with_capacity(ask.parts.len());
-        for part in &ask.parts {
-            let result = self.look_at(part, ask.committed, left, total == 0);
+        for (at, part) in ask.parts.iter().enumerate() {
+            let result = match beyond.get(&at) {
+                Some(refused) => Err(*refused),
+                None => self.look_at(part, ask.committed, left, total == 0),
+            };
             match &result {
                 Ok(fetched) => {
                     let bytes: usize = fetched.batches.iter().map(Bytes::len).sum();
@@ -94,16 +124,14 @@ impl Door {
         left: usize,
         first: bool,
     ) -> Result<Fetched, KafkaError> {
-        let catalogue = self.board().catalogue();
-        let unknown = match part.stream {
-            Which::Name(_) => KafkaError::UnknownStream,
-            Which::Id(_) => KafkaError::UnknownStreamId,
-        };
-        let stream = known(&catalogue, &part.stream).ok_or(unknown)?;
-        let located = self.lead(stream, part.partition, part.epoch)?;
+        let located = self.lead_to(part)?;
         let mark = self.board().mark(located.partition).unwrap_or_default();
-        if part.offset < mark.start || part.offset > mark.next {
+        if part.offset < mark.start {
             return Err(KafkaError::OutOfRange);
+        }
+        if part.offset > mark.next {
+            // Not beyond the end, but beyond what is known of it here.
+            return Err(KafkaError::NotLeader);
         }
         let bytes_max = left.min(part.max_bytes as usize);
         let (mut batches, mut next) = (Vec::new(), part.offset);
@@ -126,6 +154,17 @@ impl Door {
         let aborted = aborted.map(|all| all.iter().filter(among).copied().collect());
         let (high, stable, start) = (mark.next, mark.stable, mark.start);
         Ok(Fetched { high, stable, start, aborted: aborted.unwrap_or_default(), batches })
+    }
+
+    /// The partition that is to be fetched, if it is led here.
+    fn lead_to(&self, part: &FetchPart) -> Result<Located, KafkaError> {
+        let catalogue = self.board().catalogue();
+        let unknown = match part.stream {
+            Which::Name(_) => KafkaError::UnknownStream,
+            Which::Id(_) => KafkaError::UnknownStreamId,
+        };
+        let stream = known(&catalogue, &part.stream).ok_or(unknown)?;
+        self.lead(stream, part.partition, part.epoch)
     }
 
     /// A partition that is led here, if the client's epoch is the present one.
