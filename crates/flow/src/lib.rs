@@ -38,7 +38,7 @@ pub use context::{Context, Processor, Slot};
 pub use declared::{Declared, List, ListOf, Map, MapOf, Old, Upgrade, Value, ValueOf};
 pub use error::Error;
 pub use event::Event;
-pub use exchange::{Exchange, Miss};
+pub use exchange::{Exchange, Miss, Want};
 pub use input::Input;
 pub use key::{ToKey, bucket_of_row, row_key_of_window, window_of_row};
 pub use retry::{RETRY, is_mark_of, retry_mark};

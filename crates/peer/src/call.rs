@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 /// The version of the messages on these lanes.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// What one peer asks another.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -69,6 +69,8 @@ pub struct WantChunks {
     pub version: u32,
     pub bucket: u32,
     pub from: Vec<(PartitionId, i64)>,
+    /// Partial aggregates are welcome, to a task whose watermark is this.
+    pub partials: Option<i64>,
     /// How long the answer may wait for the first event.
     pub wait_ms: u32,
 }

@@ -145,7 +145,8 @@ impl State {
             self.first = (self.first + 1) % from.len();
             from.rotate_left(self.first);
         }
-        Wants { code: self.args.code.clone(), bucket: self.args.id.bucket, from }
+        let partials = task.partials();
+        Wants { code: self.args.code.clone(), bucket: self.args.id.bucket, from, partials }
     }
 
     /// Computes with user code on a thread where it may take its time.
