@@ -19,6 +19,7 @@ mod declared;
 mod error;
 mod event;
 mod exchange;
+mod hot;
 mod input;
 mod key;
 mod retry;
@@ -39,6 +40,7 @@ pub use declared::{Declared, List, ListOf, Map, MapOf, Old, Upgrade, Value, Valu
 pub use error::Error;
 pub use event::Event;
 pub use exchange::{Exchange, Miss, Want};
+pub use hot::{Heat, HotKey};
 pub use input::Input;
 pub use key::{ToKey, bucket_of_row, row_key_of_window, window_of_row};
 pub use retry::{RETRY, is_mark_of, retry_mark};

@@ -24,6 +24,7 @@ use crate::carry::Failure;
 use crate::chunk::Chunk;
 use crate::core::{Core, Turn, Unit};
 use crate::exchange::ATTEMPTS_MAX;
+use crate::hot::{Heat, Hot};
 use crate::stage::StageCode;
 use crate::state::State;
 use crate::{Action, Error, Input};
@@ -91,6 +92,7 @@ pub struct Task {
     has_more: bool,
     held_since_ms: Option<u64>,
     tally: Tally,
+    hot: Hot,
 }
 
 impl std::fmt::Debug for Task {
@@ -177,6 +179,7 @@ impl Task {
             has_more: false,
             held_since_ms: None,
             tally: Tally::default(),
+            hot: Hot::default(),
         })
     }
 
@@ -252,6 +255,12 @@ impl Task {
         self.tally
     }
 
+    /// Which keys it gets most. What was computed again after a failure is counted again.
+    pub fn heat(&mut self, now_ms: u64) -> Heat {
+        self.hot.tick(now_ms);
+        self.hot.heat(now_ms)
+    }
+
     /// Tells user code that the task leaves in good order.
     pub fn close(mut self) {
         if let Some(mut core) = self.core.take() {
@@ -270,6 +279,7 @@ impl Task {
         }
         chunks.sort_by_key(|chunk| chunk.source);
         self.check(&chunks)?;
+        self.hot.tick(now_ms);
         for chunk in &chunks {
             if let Some(source) = self.sources.get_mut(&chunk.source) {
                 source.observe(now_ms, chunk.to > chunk.from, chunk.activity);

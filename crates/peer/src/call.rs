@@ -59,6 +59,8 @@ pub enum Ask {
     Leads(Vec<(ShardId, u64)>),
     /// Do you hold a mesh? Asked by who holds none and may found one.
     Holds,
+    /// Which keys the tasks of a pipeline get most.
+    Keys { pipeline: String },
 }
 
 /// Events for one bucket of a stage, from committed positions on.
@@ -122,6 +124,8 @@ pub enum Said {
     Holds(MeshId),
     /// None, and this peer waits for one.
     Waits(mesh::founding::Waiting),
+    /// Of the tasks that run there.
+    Keys(Vec<(TaskId, flow::Heat)>),
 }
 
 /// Where and when an answer was true.

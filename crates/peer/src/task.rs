@@ -158,12 +158,16 @@ impl State {
         timed: bool,
     ) -> Result<Turned, ActorProcessingErr> {
         let exchanges = self.args.exchanges.clone();
+        let board = self.args.router.board.clone();
         let committed = self.committed.take();
         let start = self.start;
         let work = move || -> Result<Turned, String> {
             let mut actions = Vec::new();
             let now_ms = start.elapsed().as_millis() as u64;
             task.set_clock(crate::wall_ms() as i64);
+            if timed {
+                board.set_heat(task.id(), task.heat(now_ms));
+            }
             if let Some(sequence) = committed {
                 let input = Input::Committed { sequence };
                 task.step(now_ms, input, &mut actions).map_err(text)?;

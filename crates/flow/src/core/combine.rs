@@ -12,8 +12,8 @@ use crate::chunk::{Item, Items, put_item, put_number, read_number};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// After so many items it must pay, or no further one is tried.
-const PROBE: usize = 256;
+/// After so many items it must pay, or no further one is tried: where keys are many, it costs little.
+const PROBE: usize = 64;
 /// What an item takes besides its key and value, at least.
 const ITEM_BYTES: usize = 4;
 

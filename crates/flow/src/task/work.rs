@@ -207,6 +207,7 @@ impl Task {
             self.turn.unit = Unit::Event { source: chunk.source, offset: row.offset };
             done.units += 1;
             progress.items += count.max(1);
+            self.hot.add(row.key, count.max(1));
             progress.rows += 1;
             let core = self.core.as_mut().expect("it was opened");
             match (row.failed, count) {
@@ -253,6 +254,7 @@ impl Task {
             }
             progress.items += 1;
             progress.rows += 1;
+            self.hot.add(item.key, 1);
             if is_skipped {
                 continue;
             }
