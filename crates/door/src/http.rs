@@ -8,6 +8,7 @@
 mod append;
 mod dead;
 mod groups;
+mod keys;
 mod members;
 mod openapi;
 mod overview;
@@ -24,6 +25,7 @@ mod views;
 pub use append::{AppendedPart, EventIn, EventsAppended, NewEvents, PartBatch, batches, bodies};
 pub use dead::{About, DeadStage, DeadStages, Done, Letter, Letters, LettersQuery, Stopped, UpTo};
 pub use groups::{Group, GroupConsumer, GroupOffset, GroupRow, Groups};
+pub use keys::{HotKey, HotKeys};
 pub use members::{
     Health, Member, MemberState, Members, PeerCount, Ready, ShardCount, WishBody, Wished,
 };

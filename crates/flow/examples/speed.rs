@@ -1,11 +1,12 @@
 //! How many events a second one core takes through the exchange and through a task: a keyed count over 116-byte
-//! events with 10,000 keys, 1,000 events a batch.
+//! events with 10,000 keys, 1,000 events a batch, each key as often as the others or by Zipf's law with 1.5; in two
+//! phases, and in one where the name says so.
 //!
 //! Run with `cargo run --release -p flow --example speed`.
 
 use flow::{
     Action, Chunk, Context, Event, Exchange, Failure, Input, Pipelines, Processor, Restored,
-    SourceStream, StageCode, Task, TaskStreams,
+    SourceStream, StageCode, Task, TaskStreams, Want,
 };
 use model::{Batch, BatchBuilder, PartitionId, StageId, StreamId, TaskId};
 use std::sync::Arc;
@@ -27,13 +28,29 @@ impl Processor for CountingBolt {
     }
 }
 
-fn batches() -> Vec<Batch> {
+/// Ranks by Zipf's law with exponent 1.5, drawn by splitmix64.
+fn zipf() -> impl FnMut(usize) -> usize {
+    let mut ends: Vec<f64> = Vec::new();
+    for rank in 1..=KEYS {
+        ends.push(ends.last().unwrap_or(&0.0) + (rank as f64).powf(-1.5));
+    }
+    let most = ends.last().copied().unwrap_or(0.0);
+    move |nth| {
+        let mut z = (nth as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let at = ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64 * most;
+        ends.partition_point(|end| *end <= at)
+    }
+}
+
+fn batches(mut key_of: impl FnMut(usize) -> usize) -> Vec<Batch> {
     let value = [b'x'; 104];
     let mut made = Vec::new();
     for batch in 0..EVENTS / BATCH {
         let mut builder = BatchBuilder::new();
         for n in 0..BATCH {
-            let key = format!("key-{:08}", (batch * BATCH + n) * 7_919 % KEYS);
+            let key = format!("key-{:08}", key_of(batch * BATCH + n));
             builder.push(1_000_000 + n as i64, Some(key.as_bytes()), Some(&value), &[]);
         }
         let batch_of = builder.build().expect("it has events");
@@ -61,7 +78,9 @@ fn measure(name: &str, code: &Arc<StageCode>, batches: &[Batch], feed: usize) {
         let begin = cpu_s();
         let from = exchange.needs();
         exchange.feed(from, fed, i64::MAX);
-        let ask = |bucket| exchange.chunk(0, bucket, from, 1 << 20).expect("it is computed");
+        let partials = Some(i64::MIN);
+        let want = |bucket| Want { bucket, from, bytes_max: 1 << 20, partials };
+        let ask = |bucket| exchange.chunk(0, want(bucket)).expect("it is computed");
         let chunks: Vec<Chunk> = (0..code.buckets).map(ask).collect();
         exchanging += cpu_s() - begin;
         bytes += chunks.iter().map(Chunk::size).sum::<usize>();
@@ -74,11 +93,17 @@ fn measure(name: &str, code: &Arc<StageCode>, batches: &[Batch], feed: usize) {
     let counted: u64 = tasks.iter().map(|task| task.tally().items).sum();
     assert_eq!(counted, EVENTS as u64, "every event is an item");
     let per_s = |seconds: f64| EVENTS as f64 / seconds / 1e6;
+    let rows: Vec<u64> = tasks.iter().map(|task| task.tally().rows).collect();
+    let (most, sum) = (rows.iter().max().copied().unwrap_or(0), rows.iter().sum::<u64>());
     println!(
-        "{name:8} by {feed:2} batches: exchange {:5.2} M events/s, task {:5.2} M events/s, {:.1} bytes an item",
+        "{name:9} by {feed:2} batches: exchange {:5.2} M events/s, task {:5.2} M events/s, both \
+         {:5.2}; {:.1} bytes an event, {:.3} rows, the busiest bucket has {:.2} of the mean",
         per_s(exchanging),
         per_s(working),
-        bytes as f64 / EVENTS as f64
+        per_s(exchanging + working),
+        bytes as f64 / EVENTS as f64,
+        sum as f64 / EVENTS as f64,
+        most as f64 * rows.len() as f64 / sum as f64,
     );
 }
 
@@ -109,16 +134,22 @@ fn step(task: &mut Task, chunk: Chunk) {
 fn main() {
     let mut pipelines = Pipelines::new();
     let pipeline = pipelines.pipeline("p");
-    pipeline.read("events").key_by(|e| e.key()).count().view("counts");
-    pipeline.read("events").key_by(|e| e.key()).sum(|e| e.value().len() as u64).view("sums");
+    let keyed = || pipeline.read("events").key_by(|e| e.key());
     let hour = flow::Tumbling::of(std::time::Duration::from_secs(3_600));
-    pipeline.read("events").key_by(|e| e.key()).window(hour).count().view("windows");
+    keyed().count().view("counts");
+    keyed().count().one_phase().view("counts 1");
+    keyed().sum(|e| e.value().len() as u64).view("sums");
+    keyed().sum(|e| e.value().len() as u64).one_phase().view("sums 1");
+    keyed().window(hour).count().view("windows");
+    keyed().window(hour).count().one_phase().view("windows 1");
     pipeline.read("events").key_by(|e| e.key()).process(|| CountingBolt).view("bolt");
-    let batches = batches();
-    for stage in ["counts", "sums", "windows", "bolt"] {
-        let code = pipelines.stage("p", stage).expect("it is described");
-        for feed in FEEDS {
-            measure(stage, &code, &batches, feed);
+    let uniform = batches(|nth| nth * 7_919 % KEYS);
+    let skewed = batches(zipf());
+    for (keys, batches) in [("as often", &uniform), ("Zipf 1.5", &skewed)] {
+        println!("keys: {keys}");
+        for stage in ["counts 1", "counts", "sums 1", "sums", "windows 1", "windows", "bolt"] {
+            let code = pipelines.stage("p", stage).expect("it is described");
+            FEEDS.iter().for_each(|feed| measure(stage, &code, batches, *feed));
         }
     }
 }

@@ -21,6 +21,7 @@ pub use stage::{Stage, Table};
 pub use windowed::{Global, Hopping, Session, Tumbling, Windowed, Windows};
 
 use crate::Event;
+use crate::core::Combine;
 use crate::stage::{MakeCore, SourceCode, StageCode};
 use model::hash::hash64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,6 +62,7 @@ pub(crate) struct StageDraft {
     sides: Vec<String>,
     late: Option<String>,
     core: MakeCore,
+    combine: Option<Arc<dyn Combine>>,
     /// Whether its results have nowhere to go but into a stream.
     streams_only: bool,
     /// Why it is impossible.
@@ -123,6 +125,7 @@ impl Pipelines {
             sides: stage.sides.clone(),
             late: stage.late.clone(),
             core: Arc::clone(&stage.core),
+            combine: stage.combine.clone(),
         }))
     }
 

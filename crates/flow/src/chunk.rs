@@ -37,6 +37,9 @@ pub struct Piece {
     /// Offsets and times of the items count from here.
     pub base_offset: i64,
     pub base_time_ms: i64,
+    /// Partial aggregates, to be folded as a whole: each value is `count` and what so many items came to, or 0 and
+    /// one item's own.
+    pub is_partial: bool,
     pub bytes: Bytes,
 }
 
@@ -76,7 +79,8 @@ impl Chunk {
         self.pieces.iter().map(|piece| piece.bytes.len()).sum()
     }
 
-    /// The items from `from` on, in order; ends at the first malformed one, with an error.
+    /// The items from `from` on, in order; ends at the first malformed one, with an error. Rows of partial aggregates
+    /// are told as they are.
     pub fn items(&self) -> impl Iterator<Item = Result<Item<'_>, Error>> {
         let from = self.from;
         self.pieces
@@ -108,7 +112,7 @@ fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }
 
-fn put_number(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_number(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -116,34 +120,51 @@ fn put_number(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// Reads the items of one piece.
-struct Items<'a> {
+/// What [`put_number`] wrote, and what follows it.
+pub(crate) fn read_number(bytes: &[u8]) -> Result<(u64, &[u8]), Error> {
+    let (mut value, mut rest) = (0u64, bytes);
+    for shift in (0..64).step_by(7) {
+        let (&byte, after) = rest.split_first().ok_or(Error::Chunk("it ends inside a number"))?;
+        rest = after;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Ok((value, rest));
+        }
+    }
+    Err(Error::Chunk("a number has more than ten bytes"))
+}
+
+/// Reads the items of one piece or block.
+#[derive(Clone)]
+pub(crate) struct Items<'a> {
     rest: &'a [u8],
     base_offset: i64,
     base_time_ms: i64,
 }
 
 impl<'a> Items<'a> {
-    fn of(piece: &'a Piece) -> Self {
-        Self {
-            rest: &piece.bytes,
-            base_offset: piece.base_offset,
-            base_time_ms: piece.base_time_ms,
-        }
+    pub(crate) fn of(piece: &'a Piece) -> Self {
+        Self::new(&piece.bytes, (piece.base_offset, piece.base_time_ms))
+    }
+
+    pub(crate) fn new(bytes: &'a [u8], (base_offset, base_time_ms): (i64, i64)) -> Self {
+        Self { rest: bytes, base_offset, base_time_ms }
+    }
+
+    /// Where offsets and times count from.
+    pub(crate) fn base(&self) -> (i64, i64) {
+        (self.base_offset, self.base_time_ms)
+    }
+
+    /// Bytes that are not read yet.
+    pub(crate) fn size(&self) -> usize {
+        self.rest.len()
     }
 
     fn number(&mut self) -> Result<u64, Error> {
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let (&byte, rest) =
-                self.rest.split_first().ok_or(Error::Chunk("it ends inside a number"))?;
-            self.rest = rest;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(Error::Chunk("a number has more than ten bytes"))
+        let (value, rest) = read_number(self.rest)?;
+        self.rest = rest;
+        Ok(value)
     }
 
     fn blob(&mut self, size: u64) -> Result<&'a [u8], Error> {
@@ -209,6 +230,7 @@ mod tests {
             pieces: vec![Piece {
                 base_offset: 7,
                 base_time_ms: 9_000,
+                is_partial: false,
                 bytes: Bytes::copy_from_slice(bytes),
             }],
         };

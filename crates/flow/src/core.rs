@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod buffer;
+mod combine;
 mod dedup;
 mod distinct;
 mod forward;
@@ -14,6 +15,7 @@ mod window;
 
 pub(crate) use aggregate::{AddItem, Counting, Folding, Kept, MergeValues};
 pub(crate) use buffer::{LEFT, RIGHT};
+pub(crate) use combine::{Combine, Combining, Partials, read_partial};
 pub(crate) use dedup::Deduping;
 pub(crate) use distinct::Distinct;
 pub(crate) use forward::Forward;
@@ -38,6 +40,11 @@ pub(crate) trait Core: Send {
         Ok(())
     }
     fn item(&mut self, item: &Item<'_>, turn: &mut Turn) -> Result<(), Failure>;
+    /// A row of a partial aggregate that stands for `count` items: `item`'s value is what the aggregate keeps of them,
+    /// its place and time are the last ones. An error makes the task ask for the items themselves.
+    fn partial(&mut self, _item: &Item<'_>, _count: u64, _turn: &mut Turn) -> Result<(), Failure> {
+        Err(Failure::new("this stage takes no partial aggregates"))
+    }
     fn timer(&mut self, at_ms: i64, key: &[u8], turn: &mut Turn) -> Result<(), Failure>;
     /// A timer of processing time is due.
     fn clock(&mut self, _at_ms: i64, _key: &[u8], _turn: &mut Turn) -> Result<(), Failure> {

@@ -1,6 +1,8 @@
 //! How tasks pull their keys from one source partition: each range is computed once and serves every bucket.
 //!
 //! E1 Chunks are pure functions of (stage, bucket, range): where blocks end does not change what a task folds.
+//!    Nor does whether a block's items come as they are or as partial aggregates, which end with their block: who
+//!    asks from inside a block gets the items, and so does each that may be late where it goes.
 //! E2 An event is whole: all its items are in the chunks, or one error item that says why not.
 //! E3 No more than [`LANE_BYTES_MAX`] and one feed are held a lane, and there are two lanes.
 //!
@@ -36,6 +38,18 @@ pub struct Exchange {
     /// The last time that was said.
     now_ms: u64,
     sink: Sink,
+}
+
+/// What a bucket asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Want {
+    pub bucket: u32,
+    /// Its position.
+    pub from: i64,
+    /// About so many bytes are answered, at least one block.
+    pub bytes_max: usize,
+    /// Partial aggregates are welcome, to a task whose watermark is this; none: each item by itself.
+    pub partials: Option<i64>,
 }
 
 /// The last position a bucket asked for.
@@ -89,21 +103,16 @@ impl Exchange {
         self.ahead.bytes + self.behind.as_ref().map_or(0, |lane| lane.bytes)
     }
 
-    /// What `bucket` gets from its position `from` on: about `bytes_max` bytes, at least one block.
+    /// What a bucket gets from its position on.
     ///
     /// An empty chunk with `from == to` means: wait, a slower bucket of this lane must catch up first.
-    pub fn chunk(
-        &mut self,
-        now_ms: u64,
-        bucket: u32,
-        from: i64,
-        bytes_max: usize,
-    ) -> Result<Chunk, Miss> {
+    pub fn chunk(&mut self, now_ms: u64, want: Want) -> Result<Chunk, Miss> {
+        let Want { bucket, from, .. } = want;
         self.now_ms = now_ms;
         self.asked[bucket as usize] = Asked { from: Some(from), at_ms: now_ms };
         self.drop_passed();
         if let Some(lane) = self.lane_with(bucket, from) {
-            let (to, time_ms, pieces) = lane.pieces(bucket, from, bytes_max);
+            let (to, time_ms, pieces) = lane.pieces(want, self.sink.combine());
             let watermark_ms = self.sink.watermark(time_ms);
             let (source, activity) = (self.source, Activity::Unsaid);
             return Ok(Chunk { source, from, to, watermark_ms, activity, pieces });

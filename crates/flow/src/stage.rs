@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::carry::Failure;
 use crate::chain::Run;
-use crate::core::Core;
+use crate::core::{Combine, Core};
 use bytes::Bytes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub struct StageCode {
     /// The one of these that gets what comes too late; dead letters if there is none.
     pub late: Option<String>,
     pub(crate) core: MakeCore,
+    /// Makes partial aggregates before items travel; none: they travel as they are.
+    pub(crate) combine: Option<Arc<dyn Combine>>,
 }
 
 /// Makes what folds a task's items; again after each failure.

@@ -7,6 +7,9 @@
 //! T4 An event of a source is in exactly one commit: folded, or as a dead letter that says why.
 //! T5 A timer that is not behind the committed watermark has fired, and what it emitted is committed with it.
 //!
+//! Partial aggregates are folded as if they were their items. Where that cannot be (one of them is late, user code
+//! fails, they are too much for a commit) the step ends before them, and the task asks for the items.
+//!
 //! A panic or error of user code takes the step back; what lies before the failing event is computed again and
 //! committed, and the event is what the next step begins with. After three failures it is a dead letter.
 
@@ -21,6 +24,7 @@ use crate::carry::Failure;
 use crate::chunk::Chunk;
 use crate::core::{Core, Turn, Unit};
 use crate::exchange::ATTEMPTS_MAX;
+use crate::hot::{Heat, Hot};
 use crate::stage::StageCode;
 use crate::state::State;
 use crate::{Action, Error, Input};
@@ -30,7 +34,7 @@ use model::{PartitionId, TaskId};
 use source::{Place, Source};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use work::Fault;
+use work::{Fault, Limits};
 
 /// Positions that only moved are committed after so long, since retention waits for them.
 const HOLD_MS: u64 = 10_000;
@@ -48,6 +52,8 @@ const WAIT_MS: u64 = 100;
 pub struct Tally {
     /// Items that the stage got.
     pub items: u64,
+    /// The rows in which they came: fewer, where they were aggregated before they travelled.
+    pub rows: u64,
     /// Items that came too late for their window.
     pub late: u64,
     /// Events and timers that were given up.
@@ -79,11 +85,14 @@ pub struct Task {
     /// None until it is opened, and after a failure.
     core: Option<Box<dyn Core>>,
     tried: BTreeMap<Unit, Tried>,
+    /// Up to where a source's items must come one by one, since partial aggregates of them could not be folded.
+    apart: BTreeMap<PartitionId, i64>,
     is_pending: bool,
     /// Timers that are due did not fit into the last commit.
     has_more: bool,
     held_since_ms: Option<u64>,
     tally: Tally,
+    hot: Hot,
 }
 
 impl std::fmt::Debug for Task {
@@ -165,10 +174,12 @@ impl Task {
             turn,
             core: None,
             tried: BTreeMap::new(),
+            apart: BTreeMap::new(),
             is_pending: false,
             has_more: false,
             held_since_ms: None,
             tally: Tally::default(),
+            hot: Hot::default(),
         })
     }
 
@@ -207,6 +218,11 @@ impl Task {
         self.sources.iter().map(|(partition, source)| (*partition, source.reached.offset))
     }
 
+    /// With which watermark it takes partial aggregates; none if it wants each item by itself, as after a failure.
+    pub fn partials(&self) -> Option<i64> {
+        self.apart.is_empty().then_some(self.watermark_ms)
+    }
+
     pub fn id(&self) -> TaskId {
         self.id
     }
@@ -239,6 +255,12 @@ impl Task {
         self.tally
     }
 
+    /// Which keys it gets most. What was computed again after a failure is counted again.
+    pub fn heat(&mut self, now_ms: u64) -> Heat {
+        self.hot.tick(now_ms);
+        self.hot.heat(now_ms)
+    }
+
     /// Tells user code that the task leaves in good order.
     pub fn close(mut self) {
         if let Some(mut core) = self.core.take() {
@@ -257,6 +279,7 @@ impl Task {
         }
         chunks.sort_by_key(|chunk| chunk.source);
         self.check(&chunks)?;
+        self.hot.tick(now_ms);
         for chunk in &chunks {
             if let Some(source) = self.sources.get_mut(&chunk.source) {
                 source.observe(now_ms, chunk.to > chunk.from, chunk.activity);
@@ -323,11 +346,10 @@ impl Task {
         chunks: &[Chunk],
         actions: &mut Vec<Action>,
     ) -> Result<(), Error> {
-        let mut stop = None;
-        let mut units_max = usize::MAX;
+        let mut limits = Limits { stop: None, units_max: usize::MAX, takes_partials: true };
         let mut said = Vec::new();
         for _ in 0..RERUNS_MAX {
-            let fault = match self.attempt(chunks, stop.as_ref(), units_max) {
+            let fault = match self.attempt(chunks, &limits) {
                 Ok(progress) => {
                     actions.append(&mut said);
                     self.settle(now_ms, progress, actions);
@@ -339,18 +361,29 @@ impl Task {
             self.drop_core();
             match fault {
                 Fault::Chunk(error) => return Err(error),
-                Fault::TooMuch { units } => units_max = (units / 2).max(1),
+                Fault::Partials => {
+                    limits.takes_partials = false;
+                    self.want_apart(chunks);
+                }
+                Fault::TooMuch { units } => limits.units_max = (units / 2).max(1),
                 Fault::User { unit: Unit::Start, failure } => return Err(self.parked(&failure)),
                 Fault::User { unit, failure } => {
                     let (action, is_given_up) = self.blame(&unit, &failure);
                     said.push(action);
                     if !is_given_up {
-                        stop = Some(unit);
+                        limits.stop = Some(unit);
                     }
                 }
             }
         }
         Err(self.parked(&Failure::new("it fails at too many events of one step")))
+    }
+
+    /// From now on, asks for the items of these partial aggregates.
+    fn want_apart(&mut self, chunks: &[Chunk]) {
+        for chunk in chunks.iter().filter(|chunk| chunk.pieces.iter().any(|p| p.is_partial)) {
+            self.apart.insert(chunk.source, chunk.to);
+        }
     }
 
     fn parked(&self, failure: &Failure) -> Error {

@@ -318,6 +318,7 @@ impl TestMesh {
 fn add(a: Tally, b: Tally) -> Tally {
     Tally {
         items: a.items + b.items,
+        rows: a.rows + b.rows,
         late: a.late + b.late,
         dead: a.dead + b.dead,
         failures: a.failures + b.failures,

@@ -11,7 +11,7 @@ use crate::gateway::Door;
 use crate::router::Router;
 use crate::shape::{self, Joiner};
 use crate::snapshot::Exports;
-use crate::{problems, shards, tasks};
+use crate::{problems, shards, survey, tasks};
 use bytes::Bytes;
 use model::{Batch, Entry, MeshId, PartitionId, ReplicaId, ShardId};
 use net::{Lane, PeerKey};
@@ -103,6 +103,7 @@ impl Answers {
                 Err(why) => Said::No(why),
             },
             Ask::Status => self.status().await,
+            Ask::Keys { pipeline } => Said::Keys(survey::keys_here(&self.router, &pipeline)),
             Ask::Tasks => Said::Tasks(tasks::here(&self.tasks).await),
             Ask::Behalf(ask) => Said::Behalf(Box::new(self.door.tell(*ask).await)),
             Ask::Export { shard, index, at } => {

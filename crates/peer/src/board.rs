@@ -12,8 +12,11 @@ use ring::Ring;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
+
+/// A task that runs says more often which keys it gets most.
+const HEAT: Duration = Duration::from_secs(10);
 
 /// How far a partition is applied here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -66,6 +69,8 @@ pub struct Board {
     /// Watermarks of tasks and whether they are idle, as far as applied here: what they promise to readers of what
     /// they emit.
     promises: DashMap<TaskId, (i64, bool)>,
+    /// Which keys the tasks here get most, and when they said so.
+    heat: DashMap<TaskId, (Instant, flow::Heat)>,
     moved: DashMap<StreamId, Arc<Notify>>,
     catalogue: watch::Sender<Arc<Catalogue>>,
     ring: watch::Sender<Arc<Ring>>,
@@ -91,6 +96,7 @@ impl Board {
             marks: DashMap::new(),
             aborted: DashMap::new(),
             promises: DashMap::new(),
+            heat: DashMap::new(),
             moved: DashMap::new(),
             catalogue: watch::Sender::new(Arc::new(catalogue)),
             ring: watch::Sender::new(ring),
@@ -347,8 +353,18 @@ impl Board {
     pub fn set_promise(&self, task: TaskId, promise: (i64, bool)) {
         self.promises.insert(task, promise);
     }
+    /// Which keys a task here gets most; nothing if it has not said so for [`HEAT`].
+    pub fn heat(&self, task: TaskId) -> Option<flow::Heat> {
+        self.heat.remove_if(&task, |_, (at, _)| at.elapsed() > HEAT);
+        self.heat.get(&task).map(|heat| heat.1.clone())
+    }
+    pub fn set_heat(&self, task: TaskId, heat: flow::Heat) {
+        self.heat.insert(task, (Instant::now(), heat));
+    }
+
     pub fn forget_promise(&self, task: TaskId) {
         self.promises.remove(&task);
+        self.heat.remove(&task);
     }
 
     /// Wakes whoever waits for events of this stream.

@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 /// The version of the messages on these lanes.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 /// What one peer asks another.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -59,6 +59,8 @@ pub enum Ask {
     Leads(Vec<(ShardId, u64)>),
     /// Do you hold a mesh? Asked by who holds none and may found one.
     Holds,
+    /// Which keys the tasks of a pipeline get most.
+    Keys { pipeline: String },
 }
 
 /// Events for one bucket of a stage, from committed positions on.
@@ -69,6 +71,8 @@ pub struct WantChunks {
     pub version: u32,
     pub bucket: u32,
     pub from: Vec<(PartitionId, i64)>,
+    /// Partial aggregates are welcome, to a task whose watermark is this.
+    pub partials: Option<i64>,
     /// How long the answer may wait for the first event.
     pub wait_ms: u32,
 }
@@ -120,6 +124,8 @@ pub enum Said {
     Holds(MeshId),
     /// None, and this peer waits for one.
     Waits(mesh::founding::Waiting),
+    /// Of the tasks that run there.
+    Keys(Vec<(TaskId, flow::Heat)>),
 }
 
 /// Where and when an answer was true.

@@ -12,7 +12,7 @@ use crate::call::{Ask, Said, WantChunks};
 use crate::limits;
 use crate::router::Router;
 use dashmap::DashMap;
-use flow::{Chunk, Exchange, Miss, Pipelines, StageCode};
+use flow::{Chunk, Exchange, Miss, Pipelines, StageCode, Want};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use model::hash::shard_of;
@@ -47,6 +47,8 @@ pub struct Wants {
     pub code: Arc<StageCode>,
     pub bucket: u32,
     pub from: Vec<(PartitionId, i64)>,
+    /// As in [`Want::partials`].
+    pub partials: Option<i64>,
 }
 
 impl Exchanges {
@@ -140,8 +142,10 @@ impl Exchanges {
         }
         let exchange = self.exchange(&wants.code, source)?;
         let mut exchange = lock(&exchange);
+        let Wants { bucket, partials, .. } = *wants;
+        let want = Want { bucket, from: at, bytes_max: limits::CHUNK_BYTES, partials };
         loop {
-            let from = match exchange.chunk(self.now_ms(), wants.bucket, at, limits::CHUNK_BYTES) {
+            let from = match exchange.chunk(self.now_ms(), want) {
                 Ok(chunk) => return Ok(chunk),
                 Err(Miss { feed_from }) => feed_from,
             };
@@ -227,6 +231,7 @@ impl Exchanges {
                 version: wants.code.version,
                 bucket: wants.bucket,
                 from,
+                partials: wants.partials,
                 wait_ms: wait.as_millis() as u32,
             });
             Some(async move { self.router.calls.ask(&key, Lane::Request, ask).await })
@@ -257,7 +262,8 @@ impl Exchanges {
         }
         let wait = Duration::from_millis(u64::from(wanted.wait_ms)).min(limits::CALL / 2);
         let until = Instant::now() + wait;
-        let wants = Wants { code, bucket: wanted.bucket, from: wanted.from };
+        let WantChunks { bucket, from, partials, .. } = wanted;
+        let wants = Wants { code, bucket, from, partials };
         let (wants, _) = self.split(&wants);
         let streams: Vec<_> = wants.from.iter().map(|(p, _)| p.stream).collect();
         loop {

@@ -3,7 +3,8 @@
 use crate::call::{Ask, Said, ShardStatus};
 use crate::router::Router;
 use crate::tasks::{self, TaskStatus};
-use model::{PeerId, ShardId};
+use flow::Heat;
+use model::{PeerId, ShardId, TaskId};
 use net::Lane;
 use ractor::ActorRef;
 use std::collections::BTreeMap;
@@ -49,6 +50,42 @@ pub async fn tasks_of_all(router: &Router, own: &ActorRef<tasks::Msg>) -> Vec<Ta
     });
     let (own, answers) = futures::join!(tasks::here(own), futures::future::join_all(others));
     own.into_iter().chain(answers.into_iter().flatten().flatten()).collect()
+}
+
+/// The keys that a pipeline's tasks here get most.
+pub fn keys_here(router: &Router, pipeline: &str) -> Vec<(TaskId, Heat)> {
+    let catalogue = router.board.catalogue();
+    let stages = catalogue.pipelines.get(pipeline).map_or(&[][..], |it| &it.stages[..]);
+    let tasks = stages
+        .iter()
+        .flat_map(|stage| (0..stage.buckets).map(|bucket| TaskId { stage: stage.id, bucket }));
+    tasks.filter_map(|task| Some((task, router.board.heat(task)?))).collect()
+}
+
+/// The same of all peers, and who did not answer.
+pub async fn keys_of_all(
+    router: &Router,
+    pipeline: &str,
+) -> (Vec<(PeerId, TaskId, Heat)>, Vec<PeerId>) {
+    let ask = |peer: PeerId| async move {
+        let ask = Ask::Keys { pipeline: pipeline.to_owned() };
+        let Some(key) = router.board.key_of(peer) else { return (peer, None) };
+        let asked = router.calls.ask(&key, Lane::Request, ask);
+        match tokio::time::timeout(PATIENCE, asked).await {
+            Ok(Ok(Said::Keys(keys))) => (peer, Some(keys)),
+            _ => (peer, None),
+        }
+    };
+    let mut told = futures::future::join_all(others(router).into_iter().map(ask)).await;
+    told.push((router.board.me(), Some(keys_here(router, pipeline))));
+    let (mut all, mut silent) = (Vec::new(), Vec::new());
+    for (peer, keys) in told {
+        match keys {
+            Some(keys) => all.extend(keys.into_iter().map(|(task, heat)| (peer, task, heat))),
+            None => silent.push(peer),
+        }
+    }
+    (all, silent)
 }
 
 /// The other peers of the roster that are not known to be gone.

@@ -145,7 +145,8 @@ impl State {
             self.first = (self.first + 1) % from.len();
             from.rotate_left(self.first);
         }
-        Wants { code: self.args.code.clone(), bucket: self.args.id.bucket, from }
+        let partials = task.partials();
+        Wants { code: self.args.code.clone(), bucket: self.args.id.bucket, from, partials }
     }
 
     /// Computes with user code on a thread where it may take its time.
@@ -157,12 +158,16 @@ impl State {
         timed: bool,
     ) -> Result<Turned, ActorProcessingErr> {
         let exchanges = self.args.exchanges.clone();
+        let board = self.args.router.board.clone();
         let committed = self.committed.take();
         let start = self.start;
         let work = move || -> Result<Turned, String> {
             let mut actions = Vec::new();
             let now_ms = start.elapsed().as_millis() as u64;
             task.set_clock(crate::wall_ms() as i64);
+            if timed {
+                board.set_heat(task.id(), task.heat(now_ms));
+            }
             if let Some(sequence) = committed {
                 let input = Input::Committed { sequence };
                 task.step(now_ms, input, &mut actions).map_err(text)?;

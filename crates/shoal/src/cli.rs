@@ -48,9 +48,13 @@ a variable, a variable the file. SHOAL_LOG filters the traces.")]
     Health(Look),
     /// The mesh, live: verdict, peers, rates, pipelines, what happened. q quits.
     #[command(
-        before_help = "Examples:\n  shoal top\n  shoal top -o json      the same once, for programs"
+        args_conflicts_with_subcommands = true,
+        before_help = "Examples:
+  shoal top
+  shoal top -o json      the same once, for programs
+  shoal top keys         the keys that get the most events"
     )]
-    Top(Talk),
+    Top(verb::top::Args),
     /// What happened lately, at all peers: who came and went, leads, failed tasks, dead letters, odd addresses.
     #[command(before_help = "Example:\n  shoal recent --watch")]
     Recent(Look),
@@ -189,7 +193,7 @@ pub(crate) fn run(command: Command, register: impl FnOnce(&mut Mesh)) -> anyhow:
         Command::Members(look) => look.each(verb::members::run)?,
         Command::Ring(args) => verb::ring::run(&args)?,
         Command::Health(look) => return Ok(look.each(verb::health::run)?),
-        Command::Top(talk) => verb::top::run(&talk)?,
+        Command::Top(args) => verb::top::run(&args)?,
         Command::Recent(look) => look.each(verb::recent::run)?,
         Command::Stream(verb) => stream::run(&verb)?,
         Command::Group(verb) => group::run(&verb)?,

@@ -92,6 +92,36 @@ fn the_mesh_is_drawn_on_a_terminal_and_told_once_elsewhere() {
 }
 
 #[test]
+fn the_keys_that_get_the_most_events_are_told_at_any_peer() {
+    let scene = Scene::up(Setting::words(3));
+    for n in 0..40 {
+        let line = |k: usize| json!({"value": format!("hot hot hot w{}", n * 50 + k)});
+        let events: Vec<Value> = (0..50).map(line).collect();
+        let body = json!({ "events": events });
+        assert_eq!(scene.post(1, "/v1/streams/lines/events", &body).expect("an answer").0, 200);
+    }
+    for peer in [1, 3] {
+        let look = Line::shoal(&["top", "keys", "words"]).and(&["--peer", scene.http(peer)]);
+        eventually("the hot key", SOON, || {
+            let said = Line::shoal(&["top", "keys", "-o", "json"]);
+            let said = said.and(&["--peer", scene.http(peer)]).run().said;
+            let told: Value = serde_json::from_str(&said).map_err(|_| said.clone())?;
+            let hot = &told["keys"][0];
+            // Three of four words, by an estimate.
+            let is_share = hot["share"].as_f64().is_some_and(|share| (0.6..0.9).contains(&share));
+            let is_it = hot["key"] == "hot" && hot["stage"] == "word_counts" && is_share;
+            let others = told["keys"].as_array().map_or(0, Vec::len);
+            if is_it && others > 1 && told["silent"] == json!([]) { Ok(()) } else { Err(said) }
+        });
+        let said = look.run().said;
+        let row: Vec<&str> = said.lines().nth(1).unwrap_or_default().split_whitespace().collect();
+        assert_eq!(row.first_chunk(), Some(&["words", "word_counts", "hot"]), "{said}");
+    }
+    let none = Line::shoal(&["top", "keys", "none"]).and(&["--peer", scene.http(2)]).run();
+    none.fails(4, "SH0304", &["none"]);
+}
+
+#[test]
 fn lists_that_are_watched_come_again_and_tell_what_is_new() {
     let scene = Scene::up(Setting::plain(1));
     let look = |words: &[&str]| Line::shoal(words).and(&["--watch", "--peer", scene.http(1)]);

@@ -2,6 +2,7 @@
 //!
 //! Does what `peer::call` and `peer::answers` do, without encoding anything.
 
+use super::exchange::Asking;
 use super::host::{Waiting, host_of};
 use super::router::{Found, Origin, Query, Who, Wish};
 use super::trace::note;
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use flow::Chunk;
 use model::catalogue::{Change, Enrolled};
 use model::id::CATALOGUE;
-use model::{Batch, Catalogue, Op, PartitionId, PeerId, ReplicaId, ShardId, StageId, TaskId};
+use model::{Batch, Catalogue, Op, PartitionId, PeerId, ReplicaId, ShardId, TaskId};
 use replica::{Answer, Input, Refusal};
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ pub enum Ask {
     Propose { shard: ShardId, op: Op },
     Look { shard: ShardId, query: Query },
     Batches { partition: PartitionId, shard: ShardId, from: i64, below: i64, bytes_max: usize },
-    Chunks { stage: StageId, bucket: u32, from: Vec<(PartitionId, i64)>, wait_us: u64 },
+    Chunks { asker: Asking, from: Vec<(PartitionId, i64)>, wait_us: u64 },
     Status,
     Export { shard: ShardId, index: u64, at: usize },
     Replace { shard: ShardId, replica: ReplicaId },

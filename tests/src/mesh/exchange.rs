@@ -6,13 +6,21 @@ use super::board::Mark;
 use super::calls::{Ask, Asker, Said};
 use super::task::POLL_US;
 use super::world::{Of, SHARDS, World};
-use flow::{Chunk, Exchange, Miss};
+use flow::{Chunk, Exchange, Miss, Want};
 use model::hash::shard_of;
 use model::{PartitionId, ShardId, StageId, TaskId};
 use std::collections::btree_map::Entry;
 
 /// Source partitions with the offsets to ask from, those on other peers with their shards.
 type Split = (Vec<(PartitionId, i64)>, Vec<(ShardId, PartitionId, i64)>);
+
+/// Which task asks for chunks.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking {
+    pub task: TaskId,
+    /// As in [`Want::partials`].
+    pub partials: Option<i64>,
+}
 
 impl World {
     /// Parts what is wanted into what replicas here have and what must be asked for.
@@ -36,8 +44,7 @@ impl World {
     pub fn gather(
         &mut self,
         h: usize,
-        stage: StageId,
-        bucket: u32,
+        asking: Asking,
         from: &[(PartitionId, i64)],
     ) -> Result<Vec<Chunk>, String> {
         let mut chunks = Vec::with_capacity(from.len());
@@ -46,7 +53,7 @@ impl World {
             if bytes >= self.menu.task_bytes {
                 break;
             }
-            let chunk = self.chunk(h, stage, bucket, (*partition, *at))?;
+            let chunk = self.chunk(h, asking, (*partition, *at))?;
             bytes += chunk.size();
             chunks.push(chunk);
         }
@@ -57,8 +64,7 @@ impl World {
     fn chunk(
         &mut self,
         h: usize,
-        stage: StageId,
-        bucket: u32,
+        asking: Asking,
         (source, at): (PartitionId, i64),
     ) -> Result<Chunk, String> {
         let process = self.process(h).ok_or("its process has ended")?;
@@ -67,7 +73,7 @@ impl World {
         let writer = writer.map(|stage| TaskId { stage, bucket: source.partition });
         let promise = writer.map(|task| process.board.promise(task).unwrap_or((i64::MIN, false)));
         let end = process.board.mark(source).map_or(0, |(_, next)| next);
-        let mut chunk = self.compute(h, stage, bucket, (source, at))?;
+        let mut chunk = self.compute(h, asking, (source, at))?;
         if let Some(promise) = promise {
             chunk.promise(promise, end);
         }
@@ -77,18 +83,19 @@ impl World {
     fn compute(
         &mut self,
         h: usize,
-        stage: StageId,
-        bucket: u32,
+        asking: Asking,
         (source, at): (PartitionId, i64),
     ) -> Result<Chunk, String> {
         let (now_ms, bytes_max) = (self.now_us() / 1000, self.menu.chunk_bytes);
+        let Asking { task: TaskId { stage, bucket }, partials } = asking;
+        let want = Want { bucket, from: at, bytes_max, partials };
         let mark = self.process(h).and_then(|process| process.board.mark(source));
         let Some(mark) = mark.filter(|(_, next)| at < *next) else {
             return Ok(Chunk::nothing(source, at));
         };
         loop {
             let exchange = self.exchange(h, stage, source)?;
-            let from = match exchange.chunk(now_ms, bucket, at, bytes_max) {
+            let from = match exchange.chunk(now_ms, want) {
                 Ok(chunk) => return Ok(chunk),
                 Err(Miss { feed_from }) => feed_from,
             };
@@ -149,9 +156,9 @@ impl World {
         ask: Ask,
         until_us: u64,
     ) -> Result<(), String> {
-        let Ask::Chunks { stage, bucket, from: places, .. } = &ask else { return Ok(()) };
+        let Ask::Chunks { asker, from: places, .. } = &ask else { return Ok(()) };
         let (here, _) = self.split(h, places);
-        let said = match self.gather(h, *stage, *bucket, &here) {
+        let said = match self.gather(h, *asker, &here) {
             Ok(chunks) => {
                 let moved = chunks.iter().any(|chunk| chunk.to > chunk.from);
                 if !moved && self.now_us() < until_us {

@@ -4,6 +4,7 @@
 //! instead of every 5.
 
 use super::calls::{Ask, Then};
+use super::exchange::Asking;
 use super::host::Waiting;
 use super::trace::note;
 use super::world::{Of, World};
@@ -95,6 +96,11 @@ impl Task {
     pub fn fail(&mut self) {
         (self.task, self.committed, self.commit, self.gathering) = (None, None, None, None);
         self.run += 1;
+    }
+
+    /// What it says of itself when it asks for chunks.
+    fn asking(&self, id: TaskId) -> Asking {
+        Asking { task: id, partials: self.task.as_ref().and_then(|task| task.partials()) }
     }
 
     /// Whether every move of a source is news.
@@ -204,11 +210,12 @@ impl World {
             return Ok(());
         };
         task.gathering = Some(Gathering { here, chunks: Vec::new(), left, waits: wait_us > 0 });
+        let asker = task.asking(id);
         if left == 0 {
             return self.gathered(h, id);
         }
         for (key, from) in by_peer {
-            let ask = Ask::Chunks { stage: id.stage, bucket: id.bucket, from, wait_us };
+            let ask = Ask::Chunks { asker, from, wait_us };
             self.call(h, &key, ask, Then::Chunks(id, run));
         }
         Ok(())
@@ -323,7 +330,9 @@ impl World {
         remote: Vec<Chunk>,
     ) -> Result<(), String> {
         let (now_us, now_ms) = (self.now_us(), self.now_us() / 1000);
-        let chunks = match self.gather(h, id.stage, id.bucket, &here) {
+        let slot = self.process(h).and_then(|process| process.tasks.get(&id));
+        let Some(asker) = slot.map(|slot| slot.asking(id)) else { return Ok(()) };
+        let chunks = match self.gather(h, asker, &here) {
             Ok(chunks) => chunks,
             Err(why) => return self.task_failed(h, id, &why),
         };

@@ -2,7 +2,7 @@
 
 use super::{
     Consistency, DeadStages, Done, Events, EventsAppended, EventsQuery, Group, Groups, Health,
-    Letters, LettersQuery, Members, Moves, NewEvents, NewSettings, NewStream, Overview,
+    HotKeys, Letters, LettersQuery, Members, Moves, NewEvents, NewSettings, NewStream, Overview,
     PeerSettings, PipelineDetail, Pipelines, Plan, PlanQuery, PositionsQuery, ProblemBody, Ready,
     Ring, RingQuery, Row, RowQuery, RowsQuery, Sample, SampleQuery, Stream, StreamSettings,
     Streams, TailQuery, UpTo, ViewPositions, ViewRows, Views, WatchQuery, WishBody, Wished,
@@ -135,6 +135,9 @@ fn pipelines(paper: &mut Paper) {
         let ask = paper.ask(path, "pipelines", words).request_body(Some(empty()));
         paper.post(path, ask.response("200", gives));
     }
+    let path = "/v1/pipelines/{name}/keys";
+    let all = paper.json::<HotKeys>();
+    paper.plain(path, "pipelines", "The keys that its stages get most, in the last minute", all);
     let path = "/v1/pipelines/{name}/sample";
     let all = paper.json::<Sample>();
     let ask = paper.ask(path, "pipelines", "Some rows that a task keeps, where they are kept");

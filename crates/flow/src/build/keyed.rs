@@ -8,7 +8,7 @@ use super::windowed::{Windowed, Windows};
 use crate::Stage;
 use crate::carry::{pack, show};
 use crate::context::Processor;
-use crate::core::{Core, Deduping, Forward, Kept, Processing, Running};
+use crate::core::{Combining, Core, Deduping, Forward, Kept, Processing, Running};
 use crate::stage::MakeCore;
 use serde::{Serialize, de::DeserializeOwned};
 use std::sync::Arc;
@@ -93,8 +93,13 @@ impl<T: 'static> Keyed<T> {
 impl<T: 'static> Keep<T> for Keyed<T> {
     fn keep<K: Kept>(self, aggregate: Aggregate<T, K>) -> Table {
         let Aggregate { name, format, project, kept } = aggregate;
+        let combining = kept.merges().then(|| Combining::running(Arc::clone(&kept)));
         let core = move || Box::new(Running::new(Arc::clone(&kept))) as Box<dyn Core>;
-        self.ending(&name, format, project, Arc::new(core))
+        let table = self.ending(&name, format, project, Arc::new(core));
+        match combining {
+            Some(combining) => table.combining(combining),
+            None => table,
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! The end of a builder: where a stage's results go.
 
 use super::{BUCKETS, Pipeline, StageDraft};
+use crate::core::Combine;
 use crate::stage::{MakeCore, SourceCode};
+use std::sync::Arc;
 
 /// Results by key, not entered as a stage yet.
 #[must_use = "a table does nothing until it has a .view, a .to or a .stage"]
@@ -37,6 +39,7 @@ impl Table {
             sides: Vec::new(),
             late: None,
             core,
+            combine: None,
             streams_only: false,
             fault: None,
         };
@@ -45,6 +48,12 @@ impl Table {
 
     pub(super) fn refused(mut self, because: &str) -> Self {
         self.draft.fault = Some(because.to_owned());
+        self
+    }
+
+    /// Its items may be aggregated before they travel.
+    pub(super) fn combining(mut self, combine: impl Combine + 'static) -> Self {
+        self.draft.combine = Some(Arc::new(combine));
         self
     }
 
@@ -57,6 +66,18 @@ impl Table {
     /// Into how many buckets the keys are divided, each with a task: 16 if nothing is said, fixed once it runs.
     pub fn buckets(mut self, buckets: u32) -> Self {
         self.draft.buckets = buckets;
+        self
+    }
+
+    /// Sends each event of a key to its task, and no partial aggregates.
+    ///
+    /// If nothing is said, aggregates whose values merge (all but [`super::Keyed::aggregate`], and all in sessions)
+    /// are computed in two phases, known as local-global aggregation or map-side combine: where a range of a source
+    /// partition is read, the values of a key and window become one, and that is sent. Results are the same, except
+    /// that sums and means of `f64` may be rounded otherwise, and that a sum which would pass the bounds of its type
+    /// within a range and come back does not fail.
+    pub fn one_phase(mut self) -> Self {
+        self.draft.combine = None;
         self
     }
 

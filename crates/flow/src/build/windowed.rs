@@ -5,7 +5,7 @@ use super::flow::ms;
 use super::keyed::Keyed;
 use super::offer::Keep;
 use super::stage::Table;
-use crate::core::{Core, Early, Fixed, Kept, Sessioning, Timing, Windowing};
+use crate::core::{Combining, Core, Early, Fixed, Kept, Sessioning, Timing, Windowing};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,6 +155,9 @@ impl<T: 'static> Keep<T> for Windowed<T> {
         let fault = fault(windows, timing, aggregate.kept.merges());
         let Aggregate { name, format, project, kept } = aggregate;
         let name = format!("{name} in {windows:?} {timing:?}");
+        let is_fixed = kept.merges() && !matches!(windows, Windows::Session(_));
+        let combining =
+            is_fixed.then(|| Combining::windowed(Arc::clone(&kept), fixed(windows), timing));
         let core: crate::stage::MakeCore = match windows {
             Windows::Session(Session { gap }) => {
                 let gap_ms = ms(gap);
@@ -167,6 +170,10 @@ impl<T: 'static> Keep<T> for Windowed<T> {
             }
         };
         let table = keyed.ending(&name, format, project, core);
+        let table = match combining {
+            Some(combining) => table.combining(combining),
+            None => table,
+        };
         match fault {
             Some(fault) => table.refused(fault),
             None => table,

@@ -112,6 +112,26 @@ impl<K: Kept> Core for Running<K> {
         Ok(())
     }
 
+    fn partial(&mut self, item: &Item<'_>, _count: u64, turn: &mut Turn) -> Result<(), Failure> {
+        let part = self.kept.load(item.value)?;
+        if let Some(value) = self.open.get(item, turn) {
+            turn.state.note(item.value.len());
+            return self.kept.merge(value, part);
+        }
+        let (value, size) = match turn.state.get(Self::space(), item.key) {
+            Some(bytes) => {
+                let size = bytes.len();
+                let mut value = self.kept.load(bytes)?;
+                self.kept.merge(&mut value, part)?;
+                (value, size)
+            }
+            None => (part, 0),
+        };
+        turn.state.note(TOUCH_BYTES + item.key.len() + item.value.len() + 2 * size);
+        self.open.insert(item, turn, value);
+        Ok(())
+    }
+
     fn timer(&mut self, _at_ms: i64, _key: &[u8], _turn: &mut Turn) -> Result<(), Failure> {
         Ok(())
     }

@@ -38,6 +38,19 @@ impl Fixed {
         std::iter::successors(Some(last), earlier)
     }
 
+    /// What times that lie in the same windows share, the last start and how many there are; and the first start.
+    pub(super) fn pane(self, time_ms: i64) -> ((i64, u64), i64) {
+        if self.is_global() {
+            return ((i64::MIN, 1), i64::MIN);
+        }
+        let past = time_ms.saturating_sub(self.offset_ms).rem_euclid(self.every_ms);
+        let last = time_ms.saturating_sub(past);
+        // Those that begin later than the size before the time; a window is no shorter than the step.
+        let more = self.size_ms.saturating_sub(past).saturating_sub(1).max(0) / self.every_ms;
+        let first = last.saturating_sub(more.saturating_mul(self.every_ms));
+        ((last, more.unsigned_abs() + 1), first)
+    }
+
     pub(super) fn end_of(self, start_ms: i64) -> i64 {
         if self.is_global() { i64::MAX } else { start_ms.saturating_add(self.size_ms) }
     }

@@ -41,16 +41,29 @@ impl<K: Kept> Windowing<K> {
         if self.is_all_row() { row::VIEW } else { row::STATE }
     }
 
-    fn add(&mut self, start_ms: i64, item: &Item<'_>, turn: &mut Turn) -> Result<(), Failure> {
+    /// Adds an item's value to a window, or what `part` items came to.
+    fn add(
+        &mut self,
+        start_ms: i64,
+        item: &Item<'_>,
+        part: Option<u64>,
+        turn: &mut Turn,
+    ) -> Result<(), Failure> {
+        let kept = Arc::clone(&self.kept);
+        let add = |pane: &mut Pane<K::Value>| {
+            pane.since += part.unwrap_or(1);
+            match part {
+                None => kept.add(&mut pane.value, item.value),
+                Some(_) => kept.merge(&mut pane.value, kept.load(item.value)?),
+            }
+        };
         let open = self.open.get_mut(&start_ms);
         if let Some(pane) = open.and_then(|open| open.get(item, turn)) {
             turn.state.note(item.value.len());
-            pane.since += 1;
-            return self.kept.add(&mut pane.value, item.value);
+            return add(pane);
         }
         let (mut pane, size) = self.load(start_ms, item.key, turn)?;
-        pane.since += 1;
-        self.kept.add(&mut pane.value, item.value)?;
+        add(&mut pane)?;
         turn.state.note(TOUCH_BYTES + 2 * item.key.len() + item.value.len() + 2 * size);
         let open = self.open.entry(start_ms).or_insert_with(Open::new);
         open.insert(item, turn, pane);
@@ -85,9 +98,19 @@ impl<K: Kept> Core for Windowing<K> {
                 break;
             }
             is_late = false;
-            self.add(start_ms, item, turn)?;
+            self.add(start_ms, item, None, turn)?;
         }
         if is_late { bury_late(item, &self.kept.show(item.value), turn) } else { Ok(()) }
+    }
+
+    fn partial(&mut self, item: &Item<'_>, count: u64, turn: &mut Turn) -> Result<(), Failure> {
+        for start_ms in self.fixed.starts(item.time_ms) {
+            if self.timing.is_late(self.fixed.end_of(start_ms), turn.watermark_ms) {
+                return Err(Failure::new("some of these values are late"));
+            }
+            self.add(start_ms, item, Some(count), turn)?;
+        }
+        Ok(())
     }
 
     fn timer(&mut self, at_ms: i64, timer: &[u8], turn: &mut Turn) -> Result<(), Failure> {

@@ -1,6 +1,8 @@
 //! Computed blocks, one after the other without a gap.
 
-use crate::chunk::Piece;
+use super::Want;
+use crate::chunk::{Items, Piece};
+use crate::core::Combine;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,25 +28,54 @@ pub(super) struct Block {
     pub(super) ends: Vec<u32>,
     /// The buckets whose items are kept.
     pub(super) wanted: Arc<[bool]>,
+    /// The partial aggregates of the buckets that have any.
+    pub(super) partials: Vec<(u32, Partial)>,
+}
+
+/// What a bucket's items of one block came to.
+#[derive(Debug)]
+pub(super) struct Partial {
+    pub(super) bytes: Bytes,
+    /// A task whose watermark has come so far wants the late items by themselves.
+    pub(super) late_at_ms: i64,
 }
 
 impl Block {
     fn size(&self) -> usize {
-        self.bytes.len() + size_of::<Self>() + 4 * self.ends.len()
+        let partials = self.partials.iter();
+        let partials: usize = partials.map(|(_, p)| p.bytes.len() + size_of::<Partial>()).sum();
+        self.bytes.len() + partials + size_of::<Self>() + 4 * self.ends.len()
     }
 
     fn keeps(&self, bucket: u32) -> bool {
         self.wanted[bucket as usize]
     }
 
-    fn piece(&self, bucket: usize) -> Option<Piece> {
+    fn piece(&self, want: Want, combine: Option<&dyn Combine>) -> Option<Piece> {
+        let piece = |is_partial, bytes| {
+            let (base_offset, base_time_ms) = (self.from, self.base_time_ms);
+            Piece { base_offset, base_time_ms, is_partial, bytes }
+        };
+        let bucket = want.bucket as usize;
         let begin = if bucket == 0 { 0 } else { self.ends[bucket - 1] as usize };
         let bytes = self.bytes.slice(begin..self.ends[bucket] as usize);
-        (!bytes.is_empty()).then(|| Piece {
-            base_offset: self.from,
-            base_time_ms: self.base_time_ms,
-            bytes,
-        })
+        match self.partial(want, &bytes, combine) {
+            Some(rows) => Some(piece(true, rows)),
+            None => (!bytes.is_empty()).then(|| piece(false, bytes)),
+        }
+    }
+
+    /// Partial aggregates of a bucket's items, for who takes all of them.
+    fn partial(&self, want: Want, items: &[u8], combine: Option<&dyn Combine>) -> Option<Bytes> {
+        let watermark_ms = want.partials.filter(|_| want.from <= self.from)?;
+        let at = self.partials.binary_search_by_key(&want.bucket, |(bucket, _)| *bucket).ok()?;
+        let partial = &self.partials[at].1;
+        if watermark_ms < partial.late_at_ms {
+            return Some(partial.bytes.clone());
+        }
+        let base = (self.from, self.base_time_ms);
+        let (items, rows) = (Items::new(items, base), Items::new(&partial.bytes, base));
+        Some(combine?.apart(items, rows, watermark_ms).ok()?.into())
     }
 }
 
@@ -79,18 +110,18 @@ impl Lane {
         self.blocks.push_back(block);
     }
 
-    /// End, greatest event time and items from `from` on; the lane must serve `from`.
+    /// End, greatest event time and items from `want.from` on; the lane must serve that.
     pub(super) fn pieces(
         &self,
-        bucket: u32,
-        from: i64,
-        bytes_max: usize,
+        want: Want,
+        combine: Option<&dyn Combine>,
     ) -> (i64, i64, Vec<Piece>) {
+        let Want { bucket, from, bytes_max, .. } = want;
         let first = self.blocks.partition_point(|block| block.to <= from);
         let (mut to, mut time_ms, mut size) = (from, i64::MIN, 0);
         let mut pieces = Vec::new();
         for block in self.blocks.range(first..) {
-            let piece = block.piece(bucket as usize);
+            let piece = block.piece(want, combine);
             let more = piece.as_ref().map_or(0, |piece| piece.bytes.len());
             if !block.keeps(bucket) || (to > from && size + more > bytes_max) {
                 break;

@@ -1,9 +1,10 @@
 //! Runs a stage's stateless chain over batches and sorts what comes out by bucket.
 
-use super::lane::{Block, Lane};
+use super::lane::{Block, Lane, Partial};
 use crate::carry::Failure;
 use crate::chain::{Pass, RunEvent};
-use crate::chunk::{Item, put_item};
+use crate::chunk::{Item, Items, put_item};
+use crate::core::{Combine, Partials};
 use crate::event::Event;
 use crate::key::bucket_of_row;
 use crate::retry::{Meant, meant};
@@ -82,6 +83,10 @@ impl Sink {
             time_ms: i64::MIN,
             offset: 0,
         }
+    }
+
+    pub(super) fn combine(&self) -> Option<&dyn Combine> {
+        self.code.combine.as_deref()
     }
 
     /// From now on, keeps the items of these buckets only.
@@ -257,15 +262,36 @@ impl Sink {
             ends.push(u32::try_from(bytes.len()).expect("a block is far below 4 GiB"));
             items.clear();
         }
+        let base_time_ms = self.base_time_ms.take().unwrap_or(0);
+        let bytes = Bytes::from(bytes);
+        let partials = self.partials(&bytes, &ends, (lane.needs, base_time_ms));
         lane.push(Block {
             from: lane.needs,
             to,
-            base_time_ms: self.base_time_ms.take().unwrap_or(0),
+            base_time_ms,
             time_ms: std::mem::replace(&mut self.time_ms, i64::MIN),
-            bytes: Bytes::from(bytes),
+            bytes,
             ends,
             wanted: Arc::clone(&self.wanted),
+            partials,
         });
         self.block_bytes = 0;
+    }
+
+    /// What the items of each bucket come to, where that is worth it.
+    fn partials(&self, bytes: &[u8], ends: &[u32], base: (i64, i64)) -> Vec<(u32, Partial)> {
+        let Some(combine) = &self.code.combine else { return Vec::new() };
+        let begins = [0].into_iter().chain(ends.iter().copied());
+        let of = |(bucket, (begin, end)): (u32, (u32, u32))| {
+            let items = Items::new(&bytes[begin as usize..end as usize], base);
+            if items.size() == 0 {
+                return None;
+            }
+            // Who folds the items one by one finds out which of them fails, and says so.
+            let combined = catch_unwind(AssertUnwindSafe(|| combine.combine(items)));
+            let Partials { bytes, late_at_ms } = combined.ok()?.ok()??;
+            Some((bucket, Partial { bytes: bytes.into(), late_at_ms }))
+        };
+        (0..).zip(begins.zip(ends.iter().copied())).filter_map(of).collect()
     }
 }

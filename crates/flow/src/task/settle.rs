@@ -16,7 +16,10 @@ impl Task {
         assert!(progress.watermark_ms >= self.watermark_ms, "T3: the watermark never falls");
         self.watermark_ms = progress.watermark_ms;
         self.has_more = progress.has_more;
+        let sources = &self.sources;
+        self.apart.retain(|source, to| sources[source].reached.offset < *to);
         self.tally.items += progress.items;
+        self.tally.rows += progress.rows;
         self.tally.dead += progress.dead;
         let (sources, state) = (&self.sources, &self.turn.state);
         self.tried.retain(|unit, _| match unit {

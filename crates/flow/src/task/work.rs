@@ -4,8 +4,8 @@ use super::source::Source;
 use super::{Place, Task};
 use crate::Error;
 use crate::carry::Failure;
-use crate::chunk::{Chunk, Item};
-use crate::core::{Letter, Unit};
+use crate::chunk::{Chunk, Item, Items, Piece};
+use crate::core::{Letter, Unit, read_partial};
 use crate::exchange::ATTEMPTS_MAX;
 use crate::state::{COMMIT_BYTES_MAX, STEP_BYTES};
 use model::entry::row;
@@ -20,12 +20,25 @@ pub(super) struct Progress {
     /// Timers are due that did not fit.
     pub(super) has_more: bool,
     pub(super) items: u64,
+    pub(super) rows: u64,
     pub(super) dead: u64,
+}
+
+/// How far an attempt may go.
+#[derive(Clone, Debug)]
+pub(super) struct Limits {
+    /// Nothing from this unit on.
+    pub(super) stop: Option<Unit>,
+    pub(super) units_max: usize,
+    /// Whether partial aggregates may be folded; else chunks end before their first ones.
+    pub(super) takes_partials: bool,
 }
 
 /// Why an attempt came to nothing.
 pub(super) enum Fault {
     Chunk(Error),
+    /// Partial aggregates do not say which of their items it is that fails, is late, or is too much.
+    Partials,
     /// So many units change more than a commit may hold.
     TooMuch {
         units: usize,
@@ -40,6 +53,8 @@ pub(super) enum Fault {
 #[derive(Default)]
 struct Done {
     units: usize,
+    /// Some of them were partial aggregates.
+    has_partials: bool,
     /// The units are folded, and what they came to is being told.
     is_flushing: bool,
 }
@@ -68,28 +83,25 @@ impl Task {
         quietly(move || drop(core));
     }
 
-    /// Computes up to `units_max` units, and none from `stop` on.
-    pub(super) fn attempt(
-        &mut self,
-        chunks: &[Chunk],
-        stop: Option<&Unit>,
-        units_max: usize,
-    ) -> Result<Progress, Fault> {
+    /// Computes what the limits allow.
+    pub(super) fn attempt(&mut self, chunks: &[Chunk], limits: &Limits) -> Result<Progress, Fault> {
         let mut done = Done::default();
-        let call = || self.work(chunks, stop, units_max, &mut done);
+        let call = || self.work(chunks, limits, &mut done);
         let outcome = catch_unwind(AssertUnwindSafe(call));
-        let Done { units, is_flushing } = done;
+        let Done { units, has_partials, is_flushing } = done;
+        let is_too_much = self.turn.state.bytes() > COMMIT_BYTES_MAX;
+        if has_partials && !matches!(&outcome, Ok(Ok(_) | Err(Halt::Chunk(_))) if !is_too_much) {
+            return Err(Fault::Partials);
+        }
         let failure = match outcome {
             // What many units came to fails when it is told: which of them it was shows when they are fewer.
             Ok(Err(Halt::User(_))) | Err(_) if is_flushing && units > 1 => {
                 return Err(Fault::TooMuch { units });
             }
-            Ok(Ok(_) | Err(Halt::User(_)))
-                if self.turn.state.bytes() > COMMIT_BYTES_MAX && units > 1 =>
-            {
+            Ok(Ok(_) | Err(Halt::User(_))) if is_too_much && units > 1 => {
                 return Err(Fault::TooMuch { units });
             }
-            Ok(Ok(_)) if self.turn.state.bytes() > COMMIT_BYTES_MAX => Failure::new(format!(
+            Ok(Ok(_)) if is_too_much => Failure::new(format!(
                 "it changes or emits more than the {COMMIT_BYTES_MAX} bytes of a commit"
             )),
             Ok(Ok(progress)) => return Ok(progress),
@@ -103,11 +115,9 @@ impl Task {
     fn work(
         &mut self,
         chunks: &[Chunk],
-        stop: Option<&Unit>,
-        units_max: usize,
+        limits: &Limits,
         done: &mut Done,
     ) -> Result<Progress, Halt> {
-        let Done { units, is_flushing } = done;
         self.open()?;
         self.turn.watermark_ms = self.watermark_ms;
         let mut progress = Progress {
@@ -115,12 +125,13 @@ impl Task {
             watermark_ms: self.watermark_ms,
             has_more: self.has_more,
             items: 0,
+            rows: 0,
             dead: 0,
         };
         let mut is_whole = true;
         for chunk in chunks {
             let before = self.sources[&chunk.source].reached.watermark_ms;
-            let end = self.chunk(chunk, stop, units_max, units, &mut progress)?;
+            let end = self.chunk(chunk, limits, done, &mut progress)?;
             is_whole = end.is_none();
             let place = match end {
                 Some(offset) => Place { offset, watermark_ms: before },
@@ -131,15 +142,15 @@ impl Task {
                 break;
             }
         }
-        *is_flushing = true;
+        done.is_flushing = true;
         self.core.as_mut().expect("it was opened").flush(&mut self.turn)?;
-        *is_flushing = false;
+        done.is_flushing = false;
         if is_whole {
             progress.watermark_ms = self.watermark(&progress.reached);
             self.turn.watermark_ms = progress.watermark_ms;
             progress.has_more = false;
             for space in [row::TIMER, row::CLOCK] {
-                self.timers(space, stop, units_max, units, &mut progress)?;
+                self.timers(space, limits, done, &mut progress)?;
             }
         }
         Ok(progress)
@@ -159,29 +170,91 @@ impl Task {
     fn chunk(
         &mut self,
         chunk: &Chunk,
-        stop: Option<&Unit>,
-        units_max: usize,
-        units: &mut usize,
+        limits: &Limits,
+        done: &mut Done,
+        progress: &mut Progress,
+    ) -> Result<Option<i64>, Halt> {
+        for piece in &chunk.pieces {
+            let end = match piece.is_partial {
+                true => self.rows(chunk, piece, limits, done, progress)?,
+                false => self.items(chunk, piece, limits, done, progress)?,
+            };
+            if end.is_some() {
+                return Ok(end);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Folds partial aggregates: all of a piece, or none.
+    fn rows(
+        &mut self,
+        chunk: &Chunk,
+        piece: &Piece,
+        limits: &Limits,
+        done: &mut Done,
+        progress: &mut Progress,
+    ) -> Result<Option<i64>, Halt> {
+        let is_full = done.units >= limits.units_max || self.turn.state.bytes() >= STEP_BYTES;
+        if !limits.takes_partials || (is_full && done.units > 0) {
+            return Ok(Some(piece.base_offset));
+        }
+        done.has_partials = true;
+        for row in Items::of(piece) {
+            let row = row.map_err(Halt::Chunk)?;
+            let (count, value) = read_partial(row.value).map_err(Halt::Chunk)?;
+            let row = Item { value, ..row };
+            self.turn.unit = Unit::Event { source: chunk.source, offset: row.offset };
+            done.units += 1;
+            progress.items += count.max(1);
+            self.hot.add(row.key, count.max(1));
+            progress.rows += 1;
+            let core = self.core.as_mut().expect("it was opened");
+            match (row.failed, count) {
+                (Some(cause), _) => {
+                    progress.dead += 1;
+                    self.bury(&row, row.value, cause, true)?;
+                }
+                (None, 0) => core.item(&row, &mut self.turn)?,
+                (None, count) => core.partial(&row, count, &mut self.turn)?,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Folds items one by one.
+    fn items(
+        &mut self,
+        chunk: &Chunk,
+        piece: &Piece,
+        limits: &Limits,
+        done: &mut Done,
         progress: &mut Progress,
     ) -> Result<Option<i64>, Halt> {
         let mut last = None;
         let mut is_skipped = false;
-        for item in chunk.items() {
+        for item in Items::of(piece) {
             let item = item.map_err(Halt::Chunk)?;
+            if item.offset < chunk.from {
+                continue;
+            }
             if last != Some(item.offset) {
-                let is_full = *units >= units_max || self.turn.state.bytes() >= STEP_BYTES;
-                if is_full && *units > 0 {
+                let is_full =
+                    done.units >= limits.units_max || self.turn.state.bytes() >= STEP_BYTES;
+                if is_full && done.units > 0 {
                     return Ok(Some(item.offset));
                 }
                 self.turn.unit = Unit::Event { source: chunk.source, offset: item.offset };
-                if stop == Some(&self.turn.unit) {
+                if limits.stop.as_ref() == Some(&self.turn.unit) {
                     return Ok(Some(item.offset));
                 }
                 last = Some(item.offset);
-                *units += 1;
+                done.units += 1;
                 is_skipped = !self.tried.is_empty() && self.bury_if_given_up(&item, progress)?;
             }
             progress.items += 1;
+            progress.rows += 1;
+            self.hot.add(item.key, 1);
             if is_skipped {
                 continue;
             }
@@ -262,9 +335,8 @@ impl Task {
     fn timers(
         &mut self,
         space: u8,
-        stop: Option<&Unit>,
-        units_max: usize,
-        units: &mut usize,
+        limits: &Limits,
+        done: &mut Done,
         progress: &mut Progress,
     ) -> Result<(), Failure> {
         let upto_ms = if space == row::CLOCK { self.turn.clock_ms } else { progress.watermark_ms };
@@ -272,10 +344,10 @@ impl Task {
             if at_ms > upto_ms {
                 break;
             }
-            let is_full = *units >= units_max || self.turn.state.bytes() >= STEP_BYTES;
+            let is_full = done.units >= limits.units_max || self.turn.state.bytes() >= STEP_BYTES;
             self.turn.unit = Unit::Timer { space, at_ms, key: key.clone() };
-            let is_stopped = stop == Some(&self.turn.unit);
-            if is_stopped || (is_full && *units > 0) {
+            let is_stopped = limits.stop.as_ref() == Some(&self.turn.unit);
+            if is_stopped || (is_full && done.units > 0) {
                 if space == row::TIMER {
                     // T5: whoever reads what this task emits takes its watermark as a promise.
                     let fired_ms = at_ms.saturating_sub(1);
@@ -284,7 +356,7 @@ impl Task {
                 progress.has_more |= !is_stopped;
                 return Ok(());
             }
-            *units += 1;
+            done.units += 1;
             self.turn.state.cancel_timer_of(space, at_ms, &key);
             if !self.bury_timer(at_ms, &key, progress)? {
                 let core = self.core.as_mut().expect("it was opened");

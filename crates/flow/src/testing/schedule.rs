@@ -2,7 +2,7 @@
 
 use super::{Placed, Running, TestMesh, add};
 use crate::chunk::Chunk;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Want};
 use crate::{Action, Error, Input, Task};
 use model::entry::Commit;
 use model::{PartitionId, StageId, StreamId, TaskId};
@@ -118,20 +118,22 @@ impl TestMesh {
     fn gather(&mut self, id: TaskId, is_full: bool) -> Vec<Chunk> {
         let task = self.running(id).task.as_ref().expect("it was just built");
         let positions: Vec<(PartitionId, i64)> = task.positions().collect();
+        let partials = task.partials();
         let mut chunks = Vec::new();
         for (source, from) in positions {
             if is_full || self.dice.chance(30) {
-                chunks.push(self.ask(id, source, from));
+                chunks.push(self.ask(id, source, (from, partials)));
             }
         }
         chunks
     }
 
-    fn ask(&mut self, id: TaskId, source: PartitionId, from: i64) -> Chunk {
+    fn ask(&mut self, id: TaskId, source: PartitionId, at: (i64, Option<i64>)) -> Chunk {
+        let from = at.0;
         let end = self.fold.next_offset(source);
         let mut chunk = match from == end {
             true => Chunk::nothing(source, from),
-            false => self.compute(id, source, from, end),
+            false => self.compute(id, source, at, end),
         };
         if let Some(stage) = self.writer_of(source.stream) {
             let writer = TaskId { stage, bucket: source.partition };
@@ -146,7 +148,13 @@ impl TestMesh {
         self.stages.iter().find(|(_, placed)| writes(placed)).map(|(id, _)| *id)
     }
 
-    fn compute(&mut self, id: TaskId, source: PartitionId, from: i64, end: i64) -> Chunk {
+    fn compute(
+        &mut self,
+        id: TaskId,
+        source: PartitionId,
+        (from, partials): (i64, Option<i64>),
+        end: i64,
+    ) -> Chunk {
         let now_ms = self.turns * TURN_MS;
         let at = (self.running(id).peer, id.stage, source);
         if self.crashes && self.dice.chance(2) {
@@ -162,7 +170,7 @@ impl TestMesh {
             .or_insert_with(|| Exchange::new(code.clone(), source, index, now_ms));
         let bytes_max = [1, 100, 10_000, 1 << 20][self.dice.below(4)];
         loop {
-            match exchange.chunk(now_ms, id.bucket, from, bytes_max) {
+            match exchange.chunk(now_ms, Want { bucket: id.bucket, from, bytes_max, partials }) {
                 Ok(chunk) => return chunk,
                 Err(miss) => {
                     let count = 1 + self.dice.below(8);

@@ -1,12 +1,13 @@
 //! What the driver of exchanges and tasks relies on.
 #![allow(clippy::unwrap_used)] // a test that cannot go on should say where
 
+mod phases;
 mod watermarks;
 
 use bytes::Bytes;
 use flow::{
     Action, Chunk, Context, Error, Event, Exchange, Failure, Input, Miss, Pipelines, Processor,
-    Restored, SourceStream, StageCode, Task, TaskStreams, bucket_of_row,
+    Restored, SourceStream, StageCode, Task, TaskStreams, Want, bucket_of_row,
 };
 use model::entry::Commit;
 use model::{Batch, BatchBuilder, PartitionId, StageId, StreamId, TaskId};
@@ -53,11 +54,16 @@ fn task_of(code: &Arc<StageCode>, restored: Restored) -> Result<Task, Error> {
     )
 }
 
+/// Each item by itself.
+fn want(bucket: u32, from: i64, bytes_max: usize) -> Want {
+    Want { bucket, from, bytes_max, partials: None }
+}
+
 fn chunk_of(code: &Arc<StageCode>, from: i64, batches: &[Batch]) -> Chunk {
     let mut exchange = Exchange::new(Arc::clone(code), SOURCE, 0, 0);
-    assert_eq!(exchange.chunk(0, 0, from, 1 << 20), Err(Miss { feed_from: from }));
+    assert_eq!(exchange.chunk(0, want(0, from, 1 << 20)), Err(Miss { feed_from: from }));
     exchange.feed(from, batches, i64::MAX);
-    exchange.chunk(0, 0, from, 1 << 20).unwrap()
+    exchange.chunk(0, want(0, from, 1 << 20)).unwrap()
 }
 
 fn commit_of(actions: &mut Vec<Action>) -> Commit {
@@ -76,12 +82,12 @@ fn a_range_is_computed_once_and_serves_every_bucket() {
     let mut exchange = Exchange::new(Arc::clone(&code), SOURCE, 0, 0);
     let events: Vec<(String, &str)> = (0..100).map(|n| (format!("{n}"), "")).collect();
     let events: Vec<(&str, &str)> = events.iter().map(|(key, v)| (key.as_str(), *v)).collect();
-    assert_eq!(exchange.chunk(0, 3, 0, 1), Err(Miss { feed_from: 0 }));
+    assert_eq!(exchange.chunk(0, want(3, 0, 1)), Err(Miss { feed_from: 0 }));
     exchange.feed(0, &[batch(0, &events[..60]), batch(60, &events[60..])], 100);
     assert_eq!(exchange.needs(), 100);
     let mut seen = Vec::new();
     for bucket in 0..4 {
-        let chunk = exchange.chunk(0, bucket, 0, 1 << 20).unwrap();
+        let chunk = exchange.chunk(0, want(bucket, 0, 1 << 20)).unwrap();
         assert_eq!((chunk.from, chunk.to), (0, 100));
         for item in chunk.items() {
             let item = item.unwrap();
@@ -89,7 +95,7 @@ fn a_range_is_computed_once_and_serves_every_bucket() {
             seen.push(item.offset);
         }
         // From the middle of a block on, it is the same items without the first.
-        let rest = exchange.chunk(0, bucket, 50, 1 << 20).unwrap();
+        let rest = exchange.chunk(0, want(bucket, 50, 1 << 20)).unwrap();
         let all = chunk.items().filter(|item| item.as_ref().unwrap().offset >= 50).count();
         assert_eq!(rest.items().count(), all);
     }
@@ -110,9 +116,9 @@ fn holes_are_passed_and_what_is_not_stable_is_not() {
     let chunk = chunk_of(&code, 0, &[batch(10, &[("a", "")]), batch(20, &[("a", "")])]);
     assert_eq!((chunk.from, chunk.to, chunk.items().count()), (0, 21, 2));
     let mut exchange = Exchange::new(code, SOURCE, 0, 0);
-    assert_eq!(exchange.chunk(0, 0, 0, 1), Err(Miss { feed_from: 0 }));
+    assert_eq!(exchange.chunk(0, want(0, 0, 1)), Err(Miss { feed_from: 0 }));
     exchange.feed(0, &[], 7);
-    let chunk = exchange.chunk(0, 0, 0, 1).unwrap();
+    let chunk = exchange.chunk(0, want(0, 0, 1)).unwrap();
     assert_eq!((chunk.to, chunk.watermark_ms), (7, i64::MIN));
 }
 
@@ -150,7 +156,7 @@ impl Driven {
     fn ask_one(&mut self, bucket: u32, now_ms: u64, bytes_max: usize) {
         let end = self.log.last().unwrap().next_offset();
         let from = *self.at.entry(bucket).or_insert(0);
-        match self.exchange.chunk(now_ms, bucket, from, bytes_max) {
+        match self.exchange.chunk(now_ms, want(bucket, from, bytes_max)) {
             Ok(chunk) => {
                 let offsets = chunk.items().map(|item| item.unwrap().offset);
                 let whole = (from..chunk.to).filter(|offset| self.bucket_of(*offset) == bucket);

@@ -8,12 +8,17 @@ use crate::tasks::TaskStatus;
 use crate::{problems, shape, survey};
 use axum::extract::{Path, State};
 use door::http::{
-    PipelineDetail, PipelineRow, PipelineState, Pipelines, StageDetail, TaskRow, Wished,
+    HotKey, HotKeys, PipelineDetail, PipelineRow, PipelineState, Pipelines, StageDetail, TaskRow,
+    Wished,
 };
+use flow::Heat;
 use model::catalogue::{Catalogue, Change, Changed, Pipeline, Stage};
 use model::hash::shard_of;
 use model::{PeerId, Problem, StreamId, TaskId};
 use std::collections::BTreeMap;
+
+/// Hot keys of a stage that are told.
+const KEYS: usize = 16;
 
 pub async fn list(State(asked): State<Asked>) -> Result<Json<Pipelines>, Failure> {
     let catalogue = asked.router.board.catalogue();
@@ -88,6 +93,40 @@ fn unknown(name: &str) -> Problem {
         "no peer of this mesh has registered it",
         "shoal pipeline list",
     )
+}
+
+/// The keys that its stages get most, as their tasks at all peers count them.
+pub async fn keys(
+    State(asked): State<Asked>,
+    Path(name): Path<String>,
+) -> Result<Json<HotKeys>, Failure> {
+    let catalogue = known::catalogue(&asked, |it| it.pipelines.contains_key(&name)).await?;
+    let pipeline = catalogue.pipelines.get(&name).ok_or_else(|| unknown(&name))?;
+    let (told, silent) = survey::keys_of_all(&asked.router, &name).await;
+    let keys = pipeline.stages.iter().flat_map(|stage| hottest(&name, stage, &told)).collect();
+    ok(HotKeys { keys, silent: silent.into_iter().map(|peer| peer.0).collect() })
+}
+
+/// A stage's keys, the hottest first. A key is in one bucket, so that no two counts are of the same one.
+fn hottest(pipeline: &str, stage: &Stage, told: &[(PeerId, TaskId, Heat)]) -> Vec<HotKey> {
+    let of_it = || told.iter().filter(|(_, task, _)| task.stage == stage.id);
+    let rate = |events: u64, heat: &Heat| events as f64 * 1_000.0 / heat.span_ms.max(1_000) as f64;
+    let all: f64 = of_it().map(|(_, _, heat)| rate(heat.events, heat)).sum();
+    let row = |(peer, task, heat): &(PeerId, TaskId, Heat), hot: &flow::HotKey| HotKey {
+        pipeline: pipeline.to_owned(),
+        stage: stage.name.clone(),
+        key: String::from_utf8_lossy(&hot.key).into_owned(),
+        rate: rate(hot.events, heat),
+        share: (rate(hot.events, heat) / all).min(1.0),
+        over: (rate(hot.over, heat) / all).min(1.0),
+        bucket: task.bucket,
+        peer: peer.0,
+    };
+    let rows = of_it().flat_map(|told| told.2.keys.iter().map(|hot| row(told, hot)));
+    let mut rows: Vec<HotKey> = rows.collect();
+    rows.sort_by(|a, b| b.rate.total_cmp(&a.rate).then_with(|| a.key.cmp(&b.key)));
+    rows.truncate(KEYS);
+    rows
 }
 
 pub async fn describe(

@@ -77,6 +77,7 @@ impl Routes {
             .get("/v1/pipelines/{name}", pipelines::describe)
             .post("/v1/pipelines/{name}/pause", pipelines::pause)
             .post("/v1/pipelines/{name}/resume", pipelines::resume)
+            .get("/v1/pipelines/{name}/keys", pipelines::keys)
             .get("/v1/pipelines/{name}/sample", samples::sample)
             .get("/v1/dead", dead::list)
             .get("/v1/dead/{stage}", dead::show)

@@ -3,12 +3,14 @@
 //! Promises that everything is said in words too: colours only repeat them, and `NO_COLOR` leaves them away.
 
 mod draw;
+mod keys;
 mod words;
 
 use crate::ask::Asker;
 use crate::cli::Talk;
 use crate::sent::Sent;
 use crate::show::{self, Output};
+use clap::Subcommand;
 use draw::Screen;
 use model::Problem;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -25,7 +27,33 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// Pictures until rates are known: they are differences.
 const PICTURES: usize = 3;
 
-pub(crate) fn run(talk: &Talk) -> Result<(), Problem> {
+/// The whole mesh, or one list of it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    talk: Talk,
+}
+
+/// What can be looked at by itself.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// The keys that stages get the most events of, in the last minute, and where.
+    #[command(
+        before_help = "Examples:\n  shoal top keys flights\n  shoal top keys --watch\n  shoal top keys -o json"
+    )]
+    Keys(keys::Args),
+}
+
+pub(crate) fn run(args: &Args) -> Result<(), Problem> {
+    match &args.verb {
+        Some(Verb::Keys(args)) => keys::run(args),
+        None => screen(&args.talk),
+    }
+}
+
+fn screen(talk: &Talk) -> Result<(), Problem> {
     let asker = Asker::new(&talk.peer)?;
     if talk.output != Output::Table {
         let mut sent = Sent::of(&asker, PATH, &[])?;
