@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 const PRODUCE: (i16, i16) = (0, 7);
+const FETCH: (i16, i16) = (1, 4);
 const VERSIONS: (i16, i16) = (18, 0);
 
 /// One connection to a Kafka door.
@@ -102,6 +103,52 @@ impl Raw {
         let error = i16::from_be_bytes(answer[at..at + 2].try_into()?);
         Ok((error, i64::from_be_bytes(answer[at + 2..at + 10].try_into()?)))
     }
+}
+
+/// A fetch of partitions of one stream, each from an offset on, that may wait 100 ms for events.
+pub fn fetch(stream: &str, from: &[(i32, i64)]) -> Vec<u8> {
+    let mut ask = Vec::new();
+    for number in [-1, 100, 1, 1 << 20] {
+        ask.extend(i32::to_be_bytes(number));
+    }
+    // Also what is not committed; one stream.
+    ask.push(0);
+    ask.extend(1i32.to_be_bytes());
+    ask.extend((stream.len() as i16).to_be_bytes());
+    ask.extend(stream.as_bytes());
+    ask.extend((from.len() as i32).to_be_bytes());
+    for (partition, offset) in from {
+        ask.extend(partition.to_be_bytes());
+        ask.extend(offset.to_be_bytes());
+        ask.extend((1i32 << 20).to_be_bytes());
+    }
+    request(FETCH, &ask)
+}
+
+/// Kafka's error code of each partition in the answer to [`fetch`].
+pub fn fetched(answer: &[u8]) -> Option<Vec<(i32, i16)>> {
+    fn number<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
+        let (number, after) = rest.split_first_chunk()?;
+        *rest = after;
+        Some(*number)
+    }
+    // Correlation, throttling, one stream and its name.
+    let mut rest = answer.get(12..)?;
+    let name = usize::try_from(i16::from_be_bytes(number(&mut rest)?)).ok()?;
+    rest = rest.get(name..)?;
+    let count = i32::from_be_bytes(number(&mut rest)?);
+    let mut errors = Vec::new();
+    for _ in 0..count {
+        let partition = i32::from_be_bytes(number(&mut rest)?);
+        errors.push((partition, i16::from_be_bytes(number(&mut rest)?)));
+        // Two ends, transactions that were aborted, and batches.
+        rest = rest.get(16..)?;
+        let aborted = i32::from_be_bytes(number(&mut rest)?).max(0);
+        rest = rest.get(16 * usize::try_from(aborted).ok()?..)?;
+        let bytes = i32::from_be_bytes(number(&mut rest)?).max(0);
+        rest = rest.get(usize::try_from(bytes).ok()?..)?;
+    }
+    Some(errors)
 }
 
 fn is_timeout(kind: ErrorKind) -> bool {

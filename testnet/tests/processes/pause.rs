@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use testnet::ask::Asker;
 use testnet::clients::key;
+use testnet::raw::{self, Raw, Reaction};
 use testnet::scene::{Scene, Setting};
 
 const PAUSE: Duration = Duration::from_secs(30);
@@ -220,6 +221,61 @@ fn a_paused_leader_is_replaced_and_wakes_without_harm() {
     check_reads(&reads, paused, woken);
     writes.check(&scene, (sleeper, paused, woken));
     check_log(&scene, &history);
+}
+
+/// Kafka's "out of range", upon which a consumer begins elsewhere.
+const OUT_OF_RANGE: i16 = 1;
+/// Consumers that ask the sleeper.
+const CONSUMERS: usize = 8;
+
+#[test]
+fn a_leader_that_was_deposed_in_its_sleep_calls_no_offset_out_of_range() {
+    let scene = Scene::up(Setting::plain(3));
+    let new = json!({"name": "kept", "partitions": 64});
+    assert_eq!(scene.post(1, "/v1/streams", &new).expect("an answer").0, 201);
+    let sleeper = 1;
+    let led = partitions_led_by(&scene, sleeper);
+    let append = |partition: i64, value: &str| {
+        let body = json!({"events": [{"value": value}], "partition": partition});
+        scene.eventually("an acknowledgement", Duration::from_secs(20), || {
+            match scene.post(2, "/v1/streams/kept/events", &body) {
+                Ok((200, said)) => Ok(said["appended"][0]["offset"].as_i64().expect("an offset")),
+                other => Err(format!("{other:?}")),
+            }
+        })
+    };
+    led.iter().for_each(|partition| assert_eq!(append(*partition, "before"), 0));
+    let connect = |_| Raw::connect(&scene.kafka()[sleeper - 1]).expect("it listens");
+    let mut consumers: Vec<Raw> = (0..CONSUMERS).map(connect).collect();
+    scene.net.pause(sleeper).expect("it runs");
+    // Whoever leads now gives an offset of which the sleeper knows nothing, and a consumer may have read that.
+    let ends = led.iter().map(|partition| (*partition as i32, append(*partition, "after") + 1));
+    let ends: Vec<(i32, i64)> = ends.collect();
+    for consumer in &mut consumers {
+        consumer.send(&raw::fetch("kept", &ends)).expect("its machine takes it");
+    }
+    scene.net.resume(sleeper).expect("it wakes");
+    for consumer in &mut consumers {
+        let reaction = consumer.reaction(Duration::from_secs(20));
+        let Reaction::Answer(answer) = reaction else { panic!("{reaction:?}") };
+        let errors = raw::fetched(&answer).expect("an answer to a fetch");
+        assert_eq!(errors.len(), ends.len(), "each partition is answered");
+        let lies: Vec<_> = errors.iter().filter(|(_, error)| *error == OUT_OF_RANGE).collect();
+        assert!(lies.is_empty(), "{lies:?} of {ends:?}");
+    }
+    // Of an end that is the present one it is said.
+    scene.eventually("the refusal", Duration::from_secs(20), || {
+        let said = |error: anyhow::Error| error.to_string();
+        let leader = scene.busiest_leader(1, "kept").map_err(said)?;
+        let partition = partitions_led_by(&scene, leader)[0] as i32;
+        let mut consumer = Raw::connect(&scene.kafka()[leader - 1]).map_err(said)?;
+        let ask = raw::fetch("kept", &[(partition, 1_000)]);
+        consumer.send(&ask).map_err(|error| error.to_string())?;
+        let reaction = consumer.reaction(Duration::from_secs(20));
+        let Reaction::Answer(answer) = &reaction else { return Err(format!("{reaction:?}")) };
+        let refused = raw::fetched(answer) == Some(vec![(partition, OUT_OF_RANGE)]);
+        if refused { Ok(()) } else { Err(format!("{reaction:?}")) }
+    });
 }
 
 /// No answer of the sleeper may be older than what others had answered before it was asked, and none to a question that
