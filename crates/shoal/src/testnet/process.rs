@@ -11,6 +11,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// How long a process may take to get its command line, which the system gives it.
+const NAMED: Duration = Duration::from_secs(1);
+
 /// Whether a peer's process runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -74,7 +77,19 @@ pub(super) fn spawn(
         command.env_remove(name);
     }
     let child = command.spawn().map_err(|error| failed("run", binary, &error))?;
-    Ok(Started(child))
+    let started = Started(child);
+    named(started.pid());
+    Ok(started)
+}
+
+/// Waits until a process that was just started can be recognised. Linux lets a starter go on before the command line of
+/// what it started can be read: for a moment it is empty.
+fn named(pid: i32) {
+    let end = Instant::now() + NAMED;
+    let is_nameless = |(letter, line): (char, Vec<u8>)| line.is_empty() && !"ZX".contains(letter);
+    while looked_up(pid).is_some_and(is_nameless) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// The state of the peer with this settings file, whose process had this pid.
