@@ -34,7 +34,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use replica::{Answer, Fold, Input, Now, Refusal, Replica};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use store::{Aside, Record, Segments, Tables};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -78,6 +78,8 @@ pub enum Msg {
     },
     /// A turn is due.
     Turn,
+    /// What has gathered has waited for the pace.
+    Paced,
     /// What waited for company has waited long enough.
     ComeBack,
     /// [`replica::TICK_MS`] have passed.
@@ -142,6 +144,7 @@ struct Slot {
     /// A snapshot is being fetched.
     fetching: bool,
     tenure: Tenure,
+    ready: bool,
     dirty: bool,
 }
 
@@ -152,8 +155,13 @@ pub struct State {
     start: Instant,
     slots: Vec<Option<Slot>>,
     tombstones: BTreeMap<ShardId, ReplicaId>,
+    /// Shards in which something under way goes on: others wait for it.
+    ready: Vec<ShardId>,
+    /// Shards in which something has gathered: it waits for the pace.
     dirty: Vec<ShardId>,
     turn_due: bool,
+    paced_due: bool,
+    ticks: u64,
     pace: pace::Pace,
     next_request: u64,
     waiting: HashMap<u64, Waiting>,
@@ -235,8 +243,11 @@ impl Actor for Shards {
             start: Instant::now(),
             slots,
             tombstones: args.tombstones,
+            ready: Vec::new(),
             dirty: Vec::new(),
             turn_due: false,
+            paced_due: false,
+            ticks: 0,
             pace: pace::Pace::default(),
             next_request: 1,
             waiting: HashMap::new(),
@@ -276,6 +287,7 @@ impl Actor for Shards {
             Msg::Propose { shard, op, reply } => state.on_propose(shard, op, reply),
             Msg::Ask { shard, query, linear, reply } => state.on_ask(shard, query, linear, reply),
             Msg::Turn => state.on_turn(),
+            Msg::Paced => state.on_paced(),
             Msg::ComeBack => state.on_come_back(),
             Msg::Tick => state.on_tick(),
             Msg::Written { persists } => state.on_written(persists),
@@ -329,6 +341,7 @@ impl State {
             wants_manifest: false,
             fetching: false,
             tenure: Tenure::default(),
+            ready: false,
             dirty: false,
         };
         self.slots[usize::from(shard.0)] = Some(slot);
@@ -343,9 +356,11 @@ impl State {
         let Some(slot) = self.slot(shard) else { return false };
         let mut actions = Vec::new();
         let stepped = slot.replica.step(now, input, &mut actions);
-        let newly_dirty = !slot.dirty && slot.replica.needs_turn();
-        slot.dirty |= newly_dirty;
-        if newly_dirty {
+        let goes_on = slot.replica.needs_round();
+        if goes_on && !std::mem::replace(&mut slot.ready, true) {
+            self.ready.push(shard);
+        } else if !goes_on && slot.replica.needs_turn() && !std::mem::replace(&mut slot.dirty, true)
+        {
             self.dirty.push(shard);
         }
         self.carry_out(shard, actions);
@@ -357,17 +372,29 @@ impl State {
     }
 
     fn schedule_turn(&mut self) {
-        let work = !self.dirty.is_empty() || self.outgoing.is_urgent() || !self.records.is_empty();
-        if work && !self.turn_due {
+        if self.turn_due {
+            return;
+        }
+        let urgent =
+            !self.ready.is_empty() || self.outgoing.is_urgent() || !self.records.is_empty();
+        if !urgent && self.dirty.is_empty() {
+            return;
+        }
+        let wait = if urgent { Duration::ZERO } else { self.pace.wait(Instant::now()) };
+        if wait.is_zero() {
             self.turn_due = true;
-            let wait = self.pace.wait(Instant::now());
-            if !wait.is_zero() {
-                drop(self.me.send_after(wait, || Msg::Turn));
-            } else if self.me.cast(Msg::Turn).is_err() {
+            if self.me.cast(Msg::Turn).is_err() {
                 // It would queue behind what has come in already: that is how a turn gathers.
                 tracing::debug!("no turn: this actor stops");
             }
+        } else if !std::mem::replace(&mut self.paced_due, true) {
+            drop(self.me.send_after(wait, || Msg::Paced));
         }
+    }
+
+    fn on_paced(&mut self) {
+        self.paced_due = false;
+        self.schedule_turn();
     }
 
     fn on_step_failed(&mut self, shard: ShardId, error: &replica::Error) {
@@ -395,14 +422,23 @@ impl State {
     }
 
     fn on_turn(&mut self) {
-        self.turn_due = false;
-        self.pace.turned(Instant::now(), self.dirty.len());
-        for shard in std::mem::take(&mut self.dirty) {
+        for shard in std::mem::take(&mut self.ready) {
             if let Some(slot) = self.slot(shard) {
-                slot.dirty = false;
-                self.step(shard, Input::Turn);
+                slot.ready = false;
+                self.step(shard, Input::Round);
             }
         }
+        let now = Instant::now();
+        if !self.dirty.is_empty() && self.pace.wait(now).is_zero() {
+            self.pace.turned(now, self.dirty.len());
+            for shard in std::mem::take(&mut self.dirty) {
+                if let Some(slot) = self.slot(shard) {
+                    slot.dirty = false;
+                    self.step(shard, Input::Turn);
+                }
+            }
+        }
+        self.turn_due = false;
         self.flush_appends();
         let full = self.args.space.is_full();
         self.outgoing.send(&self.args.net, &self.args.board, full);
@@ -410,6 +446,9 @@ impl State {
             drop(self.me.send_after(limits::PATIENCE, || Msg::ComeBack));
         }
         self.write();
+        if !self.ready.is_empty() || !self.dirty.is_empty() {
+            self.schedule_turn();
+        }
     }
 
     fn on_come_back(&mut self) {
@@ -476,8 +515,10 @@ impl State {
         self.flush_appends();
         self.tell_of_rot();
         self.tell_of_leads();
+        self.ticks += 1;
+        let beat = self.ticks.is_multiple_of(replica::BEAT_TICKS);
         for shard in 0..self.slots.len() as u16 {
-            self.step(ShardId(shard), Input::Tick);
+            self.step(ShardId(shard), Input::Tick { beat });
             self.say_current(ShardId(shard));
         }
         self.tick_strain();

@@ -42,7 +42,8 @@ pub struct Lookout {
     latest: watch::Sender<Option<Arc<Overview>>>,
     history: Mutex<VecDeque<Moment>>,
     wanted: Notify,
-    looked: Mutex<Instant>,
+    /// When somebody looked last; nobody has right after the start.
+    looked: Mutex<Option<Instant>>,
     /// Places for those who watch.
     pub places: Arc<Semaphore>,
 }
@@ -53,7 +54,7 @@ impl Default for Lookout {
             latest: watch::Sender::new(None),
             history: Mutex::default(),
             wanted: Notify::new(),
-            looked: Mutex::new(Instant::now()),
+            looked: Mutex::default(),
             places: Arc::new(Semaphore::new(limits::WATCHERS)),
         }
     }
@@ -62,7 +63,7 @@ impl Default for Lookout {
 impl Lookout {
     /// Pictures from now on; the first may be up to a second old.
     pub fn watch(&self) -> watch::Receiver<Option<Arc<Overview>>> {
-        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.wanted.notify_one();
         self.latest.subscribe()
     }
@@ -74,7 +75,7 @@ impl Lookout {
 
     fn is_wanted(&self) -> bool {
         let looked = *self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        self.latest.receiver_count() > 0 || looked.elapsed() < LINGER
+        self.latest.receiver_count() > 0 || looked.is_some_and(|at| at.elapsed() < LINGER)
     }
 
     fn show(&self, picture: Overview) {
