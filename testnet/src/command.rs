@@ -208,7 +208,13 @@ fn run_kills(kills: usize, keep: bool) -> anyhow::Result<ExitCode> {
     let folder = folder("kills");
     std::fs::create_dir_all(&folder)?;
     let tried = keep.then(ledger::tried).transpose()?;
-    let tally = kills::run(&folder, kills)?;
+    let tally = match kills::run(&folder, kills, interrupts()?.as_ref()) {
+        Ok(tally) => tally,
+        Err(error) => {
+            leave(&folder, false)?;
+            return Err(error);
+        }
+    };
     println!("{tally}");
     if let Some(tried) = tried {
         let verdict = if tally.passed() { "passed" } else { "clients felt a kill too much" };

@@ -6,13 +6,14 @@
 use super::ground::{self, Ground};
 use super::http::{Answer, Caller, Failure, Request};
 use super::peers::{COUNT, HTTP, Peers};
-use super::{heal, load};
+use super::{go_on, heal, load};
 use anyhow::{Context, ensure};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -59,8 +60,8 @@ struct Book {
     under_way: usize,
 }
 
-/// Does it so many times, each time to the next peer.
-pub fn run(folder: &Path, kills: usize) -> anyhow::Result<Tally> {
+/// Does it so many times, each time to the next peer. Fails when it is interrupted, with nothing left behind.
+pub fn run(folder: &Path, kills: usize, interrupted: &AtomicBool) -> anyhow::Result<Tally> {
     let binary = crate::binaries::with_chaos();
     let ground = Ground::lay(COUNT, 0)?;
     ground.enter()?;
@@ -69,7 +70,7 @@ pub fn run(folder: &Path, kills: usize) -> anyhow::Result<Tally> {
     let mut tally = Tally::default();
     for kill in 0..kills {
         heal::wait(&mut peers, WHOLE).with_context(|| format!("before kill {}", kill + 1))?;
-        let minute = minute(&mut peers, &runtime, kill % COUNT + 1)?;
+        let minute = minute(&mut peers, &runtime, kill % COUNT + 1, interrupted)?;
         println!("{minute}");
         tally.0.push(minute);
     }
@@ -80,6 +81,7 @@ fn minute(
     peers: &mut Peers,
     runtime: &tokio::runtime::Runtime,
     victim: usize,
+    interrupted: &AtomicBool,
 ) -> anyhow::Result<Minute> {
     leaders(peers, victim)?;
     let book = Arc::new(Mutex::new(Book::default()));
@@ -88,6 +90,7 @@ fn minute(
     let sending = runtime.spawn(send(Arc::clone(&book)));
     let (mut killed, mut started) = (false, false);
     while !sending.is_finished() {
+        go_on(interrupted)?;
         if !killed && began.elapsed() >= KILL {
             let leaders = leaders(peers, victim)?.into_iter();
             led = leaders.filter(|(_, leader)| *leader == victim).map(|(part, _)| part).collect();
