@@ -3,7 +3,7 @@
 use crate::chaos::fault::Kind;
 use crate::chaos::report::Report;
 use crate::chaos::{self, Plan, kills};
-use crate::ledger::{self, Entry, Ledger, Sum};
+use crate::ledger::{self, Entry, Ledger, Sum, Tried};
 use clap::{Args, Parser, Subcommand};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -66,6 +66,8 @@ struct ChaosArgs {
 enum LedgerVerb {
     /// What all lines come to.
     Sum,
+    /// What would be tried now: commit and tree, for a line that is added after a long run.
+    Tried,
     /// Adds a line about a run that adds none by itself.
     Add(AddArgs),
 }
@@ -97,6 +99,15 @@ struct AddArgs {
     power_cuts: Option<u64>,
     #[arg(long, default_value = "")]
     note: String,
+    /// What `ledger tried` printed before the run [default: what it prints now].
+    #[arg(long, value_parser = was_tried)]
+    tried: Option<Tried>,
+}
+
+/// Commit and tree, as they are printed.
+fn was_tried(text: &str) -> Result<Tried, String> {
+    let (commit, tree) = text.split_once(' ').ok_or("a commit and a tree")?;
+    Ok((commit.to_owned(), tree.to_owned()))
 }
 
 /// A kind of fault and how often it happened: `kill=3`.
@@ -236,7 +247,14 @@ fn of_ledger(verb: LedgerVerb) -> anyhow::Result<ExitCode> {
     let own = Ledger::own();
     match verb {
         LedgerVerb::Sum => println!("{}", Sum::of(&own.entries()?)),
-        LedgerVerb::Add(args) => own.add(ledger::tried()?, args.into())?,
+        LedgerVerb::Tried => {
+            let (commit, tree) = ledger::tried()?;
+            println!("{commit} {tree}");
+        }
+        LedgerVerb::Add(mut args) => {
+            let tried = args.tried.take().map_or_else(ledger::tried, Ok)?;
+            own.add(tried, args.into())?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -25,6 +25,8 @@ fn main() -> anyhow::Result<ExitCode> {
     };
     // A failure is told in one line; where a machine panicked is in the trace of its seed.
     std::panic::set_hook(Box::new(|_| {}));
+    // Asked before the run: what is changed meanwhile was not tried.
+    let tried = asked.ledger.then(|| ledger(&["tried"])).transpose()?;
     let failures = Mutex::new(Vec::new());
     let began = Instant::now();
     let one = |seed| match asked.is_mesh {
@@ -46,8 +48,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let (what, last) = (name(&asked), asked.first + asked.count);
     let took = began.elapsed();
     println!("{what} seeds {}..{last} in {took:?}: {} failed; {note}", asked.first, failed.len());
-    if asked.ledger {
-        write_ledger(&asked, &outcomes, &failed, &note)?;
+    if let Some(tried) = tried {
+        write_ledger(&asked, tried.trim(), (&outcomes, &failed), &note)?;
     }
     Ok(ExitCode::from(u8::from(!failed.is_empty())))
 }
@@ -96,11 +98,19 @@ fn told(outcomes: &[Outcome]) -> String {
     )
 }
 
-/// Adds the line by the ledger's own command.
+/// Asks the ledger's own command, and returns what it printed.
+fn ledger(words: &[&str]) -> anyhow::Result<String> {
+    let cargo = ["run", "--release", "--quiet", "-p", "testnet", "--", "ledger"];
+    let output = Command::new("cargo").args(cargo).args(words).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "the ledger: {}", said.trim());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 fn write_ledger(
     asked: &Asked,
-    outcomes: &[Outcome],
-    failed: &[u64],
+    tried: &str,
+    (outcomes, failed): (&[Outcome], &[u64]),
     note: &str,
 ) -> anyhow::Result<()> {
     let Asked { count, first, .. } = asked;
@@ -111,12 +121,9 @@ fn write_ledger(
     };
     let seeds = if asked.is_mesh { "--mesh-seeds" } else { "--group-seeds" };
     let (count, hours) = (count.to_string(), format!("{:.2}", hours(outcomes)));
-    let words = ["--what", &what, "--verdict", &verdict, seeds, &count, "--note", note];
-    let cargo = ["run", "--release", "--quiet", "-p", "testnet", "--", "ledger", "add"];
-    let mut command = Command::new("cargo");
-    command.args(cargo).args(words).args(["--simulated-hours", &hours]);
-    anyhow::ensure!(command.status()?.success(), "the ledger has no line of this run");
-    Ok(())
+    let run = ["add", "--tried", tried, "--what", &what, "--verdict", &verdict, "--note", note];
+    let figures = [seeds, &count, "--simulated-hours", &hours];
+    ledger(&[run.as_slice(), &figures].concat()).map(drop)
 }
 
 /// What a group's run tells, in the words of the mesh's.
@@ -127,6 +134,7 @@ fn of_group(outcome: sim::Outcome) -> Outcome {
         simulated_ms: outcome.simulated_ms,
         acknowledged: outcome.acknowledged,
         crashes: outcome.crashes,
+        faults: outcome.kinds.iter().sum(),
         snapshots: outcome.snapshots,
         terms: outcome.terms,
         healed_ms: outcome.healed_ms,

@@ -13,9 +13,9 @@ use flow::Pipelines;
 use model::log::EntryKind;
 use model::{Batch, Catalogue, Entry, LogEntry, Op, PartitionId, ShardId, TaskId};
 use positions::Standing;
-use replica::{Action, Fold};
+use replica::{Action, Fold, TaskState};
 use sequences::Sender;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub struct Model {
@@ -94,12 +94,14 @@ impl Model {
                 entry.index
             ));
         }
+        let mut tasks = BTreeSet::new();
         for (op, outcome) in decoded.ops.into_iter().zip(&told.outcomes) {
             let operated = match op {
                 Op::Append { partition, origin, batch } => {
                     self.append(shard, partition, &origin, &batch, outcome, &mut placed)
                 }
                 Op::Commit(commit) => {
+                    tasks.insert(commit.task);
                     let known = (shard, entry.term, catalogue);
                     self.commit(known, *commit, outcome, &mut placed)
                 }
@@ -110,10 +112,13 @@ impl Model {
             };
             operated.map_err(|why| format!("{shard} at entry {}: {why}", entry.index))?;
         }
-        match placed.is_empty() {
-            true => Ok(()),
-            false => Err(format!("{shard} at entry {}: somebody else appended", entry.index)),
+        if !placed.is_empty() {
+            return Err(format!("{shard} at entry {}: somebody else appended", entry.index));
         }
+        tasks.into_iter().try_for_each(|id| match fold.task(id) {
+            Some(found) => self.stands(id, found),
+            None => Ok(()),
+        })
     }
 
     /// No partition and no task that was committed is missing from all of the product's folds.
@@ -141,18 +146,24 @@ impl Model {
             }
         }
         for (id, found) in fold.tasks() {
-            let Some(known) = self.tasks.get(&id) else {
-                return Err(format!("{id:?} is folded and has not committed"));
-            };
-            let positions: BTreeMap<_, _> =
-                found.positions.iter().map(|(source, (offset, _))| (*source, *offset)).collect();
-            let same = found.sequence == known.sequence
-                && Some(found.watermark_ms) == known.watermark_ms
-                && positions == known.positions;
-            if !same {
-                return Err(format!("{id:?} is folded as {found:?}, committed was {known:?}"));
-            }
+            self.stands(id, found)?;
             self.views.matches(id, fold)?;
+        }
+        Ok(())
+    }
+
+    /// A task stands where its commits have brought it, and its watermark has not fallen.
+    fn stands(&self, id: TaskId, found: &TaskState) -> Result<(), String> {
+        let Some(known) = self.tasks.get(&id) else {
+            return Err(format!("{id:?} is folded and has not committed"));
+        };
+        let positions: BTreeMap<_, _> =
+            found.positions.iter().map(|(source, (offset, _))| (*source, *offset)).collect();
+        let same = found.sequence == known.sequence
+            && Some(found.watermark_ms) == known.watermark_ms
+            && positions == known.positions;
+        if !same {
+            return Err(format!("{id:?} is folded as {found:?}, committed was {known:?}"));
         }
         Ok(())
     }
