@@ -1,8 +1,9 @@
 //! The command line: `testnet chaos`, `testnet kills`, `testnet ledger`.
 
 use crate::chaos::fault::Kind;
+use crate::chaos::kills::{self, Tally};
 use crate::chaos::report::Report;
-use crate::chaos::{self, Plan, kills};
+use crate::chaos::{self, Plan};
 use crate::ledger::{self, Entry, Ledger, Sum, Tried};
 use clap::{Args, Parser, Subcommand};
 use std::collections::BTreeMap;
@@ -219,28 +220,35 @@ fn run_kills(kills: usize, keep: bool) -> anyhow::Result<ExitCode> {
     let folder = folder("kills");
     std::fs::create_dir_all(&folder)?;
     let tried = keep.then(ledger::tried).transpose()?;
-    let tally = match kills::run(&folder, kills, interrupts()?.as_ref()) {
-        Ok(tally) => tally,
-        Err(error) => {
-            leave(&folder, false)?;
-            return Err(error);
-        }
-    };
-    println!("{tally}");
-    if let Some(tried) = tried {
-        let verdict = if tally.passed() { "passed" } else { "clients felt a kill too much" };
-        let entry = Entry {
-            what: format!("kills --kills {kills}"),
-            verdict: verdict.to_owned(),
-            faults: [("kill".to_owned(), kills as u32)].into(),
-            acknowledged: tally.acknowledged(),
-            note: tally.to_string(),
-            ..Entry::default()
-        };
-        Ledger::own().add(tried, entry)?;
+    let ran = kills::run(&folder, kills, interrupts()?.as_ref());
+    if let Ok(tally) = &ran {
+        println!("{tally}");
     }
-    leave(&folder, tally.passed())?;
-    Ok(code(tally.passed()))
+    let passed = ran.as_ref().is_ok_and(Tally::passed);
+    if let Some(tried) = tried {
+        Ledger::own().add(tried, entry_of_kills(kills, ran.as_ref()))?;
+    }
+    leave(&folder, passed)?;
+    ran.map(|_| code(passed))
+}
+
+/// The line of a run, whatever came of it.
+fn entry_of_kills(kills: usize, ran: Result<&Tally, &anyhow::Error>) -> Entry {
+    let what = format!("kills --kills {kills}");
+    match ran {
+        Err(error) => Entry { what, verdict: format!("not done: {error:#}"), ..Entry::default() },
+        Ok(tally) => {
+            let verdict = if tally.passed() { "passed" } else { "clients felt a kill too much" };
+            Entry {
+                what,
+                verdict: verdict.to_owned(),
+                faults: [("kill".to_owned(), kills as u32)].into(),
+                acknowledged: tally.acknowledged(),
+                note: tally.to_string(),
+                ..Entry::default()
+            }
+        }
+    }
 }
 
 fn of_ledger(verb: LedgerVerb) -> anyhow::Result<ExitCode> {

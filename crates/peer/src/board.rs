@@ -75,6 +75,8 @@ pub struct Board {
     catalogue: watch::Sender<Arc<Catalogue>>,
     ring: watch::Sender<Arc<Ring>>,
     stopping: AtomicBool,
+    /// All that this peer has to say of itself is decided.
+    enrolled: AtomicBool,
     /// Partitions of which a segment here could not be read: their replicas must be replaced.
     rotten: DashMap<PartitionId, ()>,
     /// Counts changes of what is led here.
@@ -101,6 +103,7 @@ impl Board {
             catalogue: watch::Sender::new(Arc::new(catalogue)),
             ring: watch::Sender::new(ring),
             stopping: AtomicBool::new(false),
+            enrolled: AtomicBool::new(false),
             rotten: DashMap::new(),
             leads: watch::Sender::new(0),
             members: DashMap::new(),
@@ -113,6 +116,13 @@ impl Board {
     }
     pub fn shards(&self) -> u16 {
         self.shards
+    }
+    /// Whether this peer's place and its pipelines are in the log, or were refused.
+    pub fn is_enrolled(&self) -> bool {
+        self.enrolled.load(Ordering::Relaxed)
+    }
+    pub fn set_enrolled(&self) {
+        self.enrolled.store(true, Ordering::Relaxed);
     }
     pub fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)

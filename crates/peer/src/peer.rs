@@ -349,6 +349,7 @@ async fn enrol(router: Router, enrolment: Enrolment, pipelines: Arc<Pipelines>) 
     for registration in pipelines.registrations(&mut rand::random) {
         persist(&router, Change::Register(registration)).await;
     }
+    router.board.set_enrolled();
 }
 
 /// Proposes a change until it is decided; each of them is true however often it is said.

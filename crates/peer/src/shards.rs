@@ -1,6 +1,7 @@
 //! The one actor that steps all replicas of this peer's journal, in turns.
 //!
-//! A turn drains what has come in, writes one journal frame and sends one frame to each neighbour. Promises that
+//! A turn goes on with all that is under way, begins what has gathered if its pace allows that ([`pace`]), writes one
+//! journal frame and sends one frame to each neighbour. Promises that
 //! an answer leaves only after its entry is applied here, and that whatever is readable from a segment was
 //! applied. Never waits for the disk, the wire or user code.
 //!
@@ -144,6 +145,7 @@ struct Slot {
     /// A snapshot is being fetched.
     fetching: bool,
     tenure: Tenure,
+    /// It stands in [`State::ready`], or in [`State::dirty`].
     ready: bool,
     dirty: bool,
 }
@@ -159,8 +161,13 @@ pub struct State {
     ready: Vec<ShardId>,
     /// Shards in which something has gathered: it waits for the pace.
     dirty: Vec<ShardId>,
+    /// A turn is on its way to here, or under way.
     turn_due: bool,
+    /// Somebody comes back for what waits for the pace.
     paced_due: bool,
+    /// The journal's thread took no more: its next word writes what is left.
+    behind: bool,
+    /// Every so many are the beat.
     ticks: u64,
     pace: pace::Pace,
     next_request: u64,
@@ -247,6 +254,7 @@ impl Actor for Shards {
             dirty: Vec::new(),
             turn_due: false,
             paced_due: false,
+            behind: false,
             ticks: 0,
             pace: pace::Pace::default(),
             next_request: 1,
@@ -375,8 +383,8 @@ impl State {
         if self.turn_due {
             return;
         }
-        let urgent =
-            !self.ready.is_empty() || self.outgoing.is_urgent() || !self.records.is_empty();
+        let writable = !self.records.is_empty() && !self.behind;
+        let urgent = !self.ready.is_empty() || self.outgoing.is_urgent() || writable;
         if !urgent && self.dirty.is_empty() {
             return;
         }
@@ -422,6 +430,7 @@ impl State {
     }
 
     fn on_turn(&mut self) {
+        self.turn_due = true;
         for shard in std::mem::take(&mut self.ready) {
             if let Some(slot) = self.slot(shard) {
                 slot.ready = false;
@@ -430,8 +439,11 @@ impl State {
         }
         let now = Instant::now();
         if !self.dirty.is_empty() && self.pace.wait(now).is_zero() {
-            self.pace.turned(now, self.dirty.len());
-            for shard in std::mem::take(&mut self.dirty) {
+            let dirty = std::mem::take(&mut self.dirty);
+            let slots = dirty.iter().filter_map(|shard| self.slots[usize::from(shard.0)].as_ref());
+            let gathered = slots.filter(|slot| slot.replica.has_gathered()).count();
+            self.pace.turned(now, gathered);
+            for shard in dirty {
                 if let Some(slot) = self.slot(shard) {
                     slot.dirty = false;
                     self.step(shard, Input::Turn);
@@ -472,6 +484,7 @@ impl State {
             let persists = if last { std::mem::take(&mut self.persists) } else { Vec::new() };
             let count = persists.len();
             if let Err(unwritten) = self.writer.write(records, persists) {
+                self.behind = true;
                 let rest = std::mem::replace(&mut self.records, unwritten.records);
                 self.records.extend(rest);
                 self.persists.extend(unwritten.persists);
@@ -490,6 +503,7 @@ impl State {
 
     fn on_written(&mut self, persists: Vec<(ShardId, ReplicaId, u64)>) {
         self.strain.ended(persists.len());
+        self.behind = false;
         for (shard, replica, number) in persists {
             if self.slot(shard).is_some_and(|slot| slot.replica.id() == replica) {
                 self.step(shard, Input::Persisted { number });

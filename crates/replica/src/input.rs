@@ -27,7 +27,7 @@ pub enum Input {
     Read { request: u64 },
     /// The turn ends: propose what has gathered and say what must be written and sent.
     Turn,
-    /// Say what must be written and sent of what has happened; what has gathered waits for [`Input::Turn`].
+    /// Say what must be written and sent of what has happened; operations that have gathered wait for [`Input::Turn`].
     Round,
     /// Every `Action::Persist` up to this number is on disk.
     Persisted { number: u64 },

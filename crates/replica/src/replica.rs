@@ -226,9 +226,12 @@ impl Replica {
     }
     /// True if `Input::Turn` would do something.
     pub fn needs_turn(&self) -> bool {
-        self.needs_round()
-            || self.fate == Fate::Running
-                && (self.can_propose() || self.can_ask() || self.walk.is_due())
+        let walks = self.fate == Fate::Running && self.walk.is_due();
+        self.needs_round() || self.has_gathered() || walks
+    }
+    /// True if operations or reads have gathered for the next turn.
+    pub fn has_gathered(&self) -> bool {
+        self.fate == Fate::Running && (self.can_propose() || self.can_ask())
     }
     /// True if `Input::Round` would do something: others wait for it.
     pub fn needs_round(&self) -> bool {

@@ -60,7 +60,8 @@ struct Book {
     under_way: usize,
 }
 
-/// Does it so many times, each time to the next peer. Fails when it is interrupted, with nothing left behind.
+/// Does it so many times, each time to the next peer. Fails when it is interrupted; its peers and their
+/// disks are gone then.
 pub fn run(folder: &Path, kills: usize, interrupted: &AtomicBool) -> anyhow::Result<Tally> {
     let binary = crate::binaries::with_chaos();
     let ground = Ground::lay(COUNT, 0)?;

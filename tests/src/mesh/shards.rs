@@ -91,12 +91,22 @@ impl World {
         let dirty = std::mem::take(&mut process.dirty);
         // What gathers may wait for a pace, what is under way goes on.
         let paced = self.dice.chance(500);
+        let mut held = Vec::new();
         for shard in dirty {
-            if let Some(slot) = self.process(h).and_then(|process| process.slot(shard)) {
-                slot.dirty = false;
-                let goes_on = paced && slot.replica.needs_round();
-                self.step(h, shard, if goes_on { Input::Round } else { Input::Turn })?;
+            let Some(slot) = self.process(h).and_then(|process| process.slot(shard)) else {
+                continue;
+            };
+            let goes_on = slot.replica.needs_round();
+            if paced && !goes_on {
+                held.push(shard);
+                continue;
             }
+            slot.dirty = false;
+            self.step(h, shard, if paced { Input::Round } else { Input::Turn })?;
+        }
+        if let Some(process) = self.process(h).filter(|_| !held.is_empty()) {
+            process.dirty.extend(held);
+            self.schedule_turn(h);
         }
         self.flush_appends(h)?;
         self.send_frames(h);

@@ -40,6 +40,11 @@ fn reasons(asked: &Asked) -> Vec<String> {
     if !catalogue.roster.contains_key(&board.me()) {
         reasons.push("this peer is not in the roster yet".to_owned());
     }
+    let known = |name: &String| catalogue.pipelines.values().any(|it| it.name == *name);
+    let mut holds = catalogue.roster.get(&board.me()).into_iter().flat_map(|me| &me.holds);
+    if !board.is_enrolled() && holds.any(|(name, ..)| !known(name)) {
+        reasons.push("pipelines of this peer's code are not registered yet".to_owned());
+    }
     if catalogue.away.get(&board.me()) == Some(&Away::Leaving) {
         reasons.push("this peer is leaving the mesh".to_owned());
     }

@@ -1,16 +1,16 @@
 //! How closely new entries follow each other.
 //!
-//! An entry costs its shard's replicas a frame and a sync each, whatever it carries. While several shards have something to
-//! propose at once, the next time is [`limits::TURN_GAP`] after the last one at the earliest, and carries what came
-//! meanwhile. Where few have, nothing waits: nothing would gather. What is under way never waits: word of the disk, of
-//! neighbours and of commits goes on in the next turn.
+//! An entry costs its shard's replicas a frame and a sync each, whatever it carries, and a read barrier a frame. While several
+//! shards have something to begin at once, the next time is [`limits::TURN_GAP`] after the last one at the earliest, and
+//! takes what came meanwhile. Where few have, nothing waits: nothing would gather. What is under way never waits: word
+//! of the disk, of neighbours and of commits goes on in the next turn.
 
 use crate::limits;
 use std::time::{Duration, Instant};
 
 #[derive(Default)]
 pub(super) struct Pace {
-    /// When many shards last proposed together.
+    /// When many shards last began something together.
     crowded: Option<Instant>,
 }
 
@@ -21,7 +21,7 @@ impl Pace {
         self.crowded.map_or(Duration::ZERO, |at| limits::TURN_GAP.saturating_sub(since(at)))
     }
 
-    /// So many shards propose now.
+    /// What has gathered in so many shards begins now.
     pub(super) fn turned(&mut self, now: Instant, shards: usize) {
         self.crowded = (shards >= limits::TURN_CROWD).then_some(now);
     }

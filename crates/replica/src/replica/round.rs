@@ -154,7 +154,7 @@ impl Replica {
         self.rounds(now, actions)
     }
 
-    /// Goes on with what is under way, and begins nothing.
+    /// Goes on with what is under way, and proposes nothing.
     pub(super) fn on_round(&mut self, now: Now, actions: &mut Vec<Action>) -> Result<(), Error> {
         self.install_if_possible()?;
         self.rounds(now, actions)

@@ -47,7 +47,7 @@ pub(super) async fn swap(mut seat: Seat) -> anyhow::Result<()> {
         } else {
             number += 1;
             let id = u64::from(seat.client) * 1_000_000_000 + number;
-            attempt(&seat, &mut caller, &register, (id, known)).await?
+            attempt(&seat, &mut caller, &register, (id, known)).await
         };
         known = match ask {
             Ask::Read { found } => found,
@@ -107,7 +107,7 @@ async fn attempt(
     caller: &mut Caller,
     register: &str,
     (id, expect): (u64, u64),
-) -> anyhow::Result<(Ask, Told)> {
+) -> (Ask, Told) {
     // A row lies with the key before its `@`, as a window's does: there the outcome is told.
     let told = format!("{register}@{id:020}Z");
     let value = json!({"id": told, "key": register, "expect": expect, "new": id});
@@ -117,23 +117,26 @@ async fn attempt(
     let unknown = Ask::Swap { expect, new: id, found: None, swapped: false };
     match repeat(caller, &request).await {
         Ok((Outcome::Acked, _)) => {}
-        Ok((Outcome::Refused | Outcome::Unknown, _)) => return Ok((unknown, Told::Nothing)),
-        Err(error) => return Ok((unknown, Told::Broken(error))),
+        Ok((Outcome::Refused | Outcome::Unknown, _)) => return (unknown, Told::Nothing),
+        Err(error) => return (unknown, Told::Broken(error)),
     }
     let mut since = Instant::now();
     while since.elapsed() < TELL {
         if !seat.stopped() {
             since = Instant::now();
         }
-        if let Some(Answer { status: 200, body }) = row(caller, &told).await?
+        let found = match row(caller, &told).await {
+            Ok(found) => found,
+            Err(error) => return (unknown, Told::Broken(error)),
+        };
+        if let Some(Answer { status: 200, body }) = found
             && let (Some(found), Some(swapped)) =
                 (body["value"]["found"].as_u64(), body["value"]["swapped"].as_bool())
         {
-            let ask = Ask::Swap { expect, new: id, found: Some(found), swapped };
-            return Ok((ask, Told::Outcome));
+            return (Ask::Swap { expect, new: id, found: Some(found), swapped }, Told::Outcome);
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
         caller.turn();
     }
-    Ok((unknown, Told::Never))
+    (unknown, Told::Never)
 }
