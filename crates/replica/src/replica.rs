@@ -172,14 +172,13 @@ impl Replica {
 
     fn dispatch(&mut self, now: Now, input: Input, actions: &mut Vec<Action>) -> Result<(), Error> {
         match input {
-            Input::Tick { beat } => self.on_tick(now, beat, actions),
+            Input::Tick => self.on_tick(now, actions),
             Input::Message { from, from_peer, message } => {
                 self.on_message(now, (from, from_peer), &message, actions)?;
             }
             Input::Propose { request, op } => self.on_propose(request, op, actions),
             Input::Read { request } => self.on_read(now, request, actions),
             Input::Turn => self.on_turn(now, actions)?,
-            Input::Round => self.on_round(now, actions)?,
             Input::Persisted { number } => self.on_persisted(now, number, actions),
             Input::Target { epoch, peers, least } => self.walk.aim(epoch, peers, least),
             Input::Able { peers } => self.walk.enable(peers),
@@ -205,8 +204,8 @@ impl Replica {
         Ok(())
     }
 
-    fn on_tick(&mut self, now: Now, beat: bool, actions: &mut Vec<Action>) {
-        self.tick_election(now, beat);
+    fn on_tick(&mut self, now: Now, actions: &mut Vec<Action>) {
+        self.tick_election(now);
         self.tick_reads(now, actions);
         self.tick_proposals(now, actions);
         self.tick_snapshots(now, actions);
@@ -226,16 +225,12 @@ impl Replica {
     }
     /// True if `Input::Turn` would do something.
     pub fn needs_turn(&self) -> bool {
-        let walks = self.fate == Fate::Running && self.walk.is_due();
-        self.needs_round() || self.has_gathered() || walks
-    }
-    /// True if operations or reads have gathered for the next turn.
-    pub fn has_gathered(&self) -> bool {
-        self.fate == Fate::Running && (self.can_propose() || self.can_ask())
-    }
-    /// True if `Input::Round` would do something: others wait for it.
-    pub fn needs_round(&self) -> bool {
-        self.fate == Fate::Running && (self.raw.has_ready() || self.can_install())
+        self.fate == Fate::Running
+            && (self.raw.has_ready()
+                || self.can_propose()
+                || self.can_ask()
+                || self.walk.is_due()
+                || self.can_install())
     }
     pub fn fold(&self) -> &Fold {
         &self.fold
