@@ -81,8 +81,8 @@ pub const LINK_BYTES: usize = 4 << 20;
 /// How long word of a commit waits for other messages that go the same way: it is half of all frames, and only readers
 /// at a follower wait for it.
 pub const PATIENCE: Duration = Duration::from_millis(1);
-/// Turns of the actor that steps replicas begin so far apart while each finds work for …
-pub const TURN_GAP: Duration = Duration::from_millis(1);
+/// What has gathered in the shards here, operations and reads, begins so far apart while each time finds it in …
+pub const TURN_GAP: Duration = Duration::from_millis(5);
 /// … so many shards: they share its frames and its sync.
 pub const TURN_CROWD: usize = 4;
 /// How often each fold is written to the tables and its segments are synced.

@@ -1,6 +1,7 @@
 //! The one actor that steps all replicas of this peer's journal, in turns.
 //!
-//! A turn drains what has come in, writes one journal frame and sends one frame to each neighbour. Promises that
+//! A turn goes on with all that is under way, begins what has gathered if its pace allows that ([`pace`]), writes one
+//! journal frame and sends one frame to each neighbour. Promises that
 //! an answer leaves only after its entry is applied here, and that whatever is readable from a segment was
 //! applied. Never waits for the disk, the wire or user code.
 //!
@@ -34,7 +35,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use replica::{Answer, Fold, Input, Now, Refusal, Replica};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use store::{Aside, Record, Segments, Tables};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -78,6 +79,8 @@ pub enum Msg {
     },
     /// A turn is due.
     Turn,
+    /// What has gathered has waited for the pace.
+    Paced,
     /// What waited for company has waited long enough.
     ComeBack,
     /// [`replica::TICK_MS`] have passed.
@@ -142,6 +145,8 @@ struct Slot {
     /// A snapshot is being fetched.
     fetching: bool,
     tenure: Tenure,
+    /// It stands in [`State::ready`], or in [`State::dirty`].
+    ready: bool,
     dirty: bool,
 }
 
@@ -152,8 +157,18 @@ pub struct State {
     start: Instant,
     slots: Vec<Option<Slot>>,
     tombstones: BTreeMap<ShardId, ReplicaId>,
+    /// Shards in which something under way goes on: others wait for it.
+    ready: Vec<ShardId>,
+    /// Shards in which something has gathered: it waits for the pace.
     dirty: Vec<ShardId>,
+    /// A turn is on its way to here, or under way.
     turn_due: bool,
+    /// Somebody comes back for what waits for the pace.
+    paced_due: bool,
+    /// The journal's thread took no more: its next word writes what is left.
+    behind: bool,
+    /// Every so many are the beat.
+    ticks: u64,
     pace: pace::Pace,
     next_request: u64,
     waiting: HashMap<u64, Waiting>,
@@ -235,8 +250,12 @@ impl Actor for Shards {
             start: Instant::now(),
             slots,
             tombstones: args.tombstones,
+            ready: Vec::new(),
             dirty: Vec::new(),
             turn_due: false,
+            paced_due: false,
+            behind: false,
+            ticks: 0,
             pace: pace::Pace::default(),
             next_request: 1,
             waiting: HashMap::new(),
@@ -276,6 +295,7 @@ impl Actor for Shards {
             Msg::Propose { shard, op, reply } => state.on_propose(shard, op, reply),
             Msg::Ask { shard, query, linear, reply } => state.on_ask(shard, query, linear, reply),
             Msg::Turn => state.on_turn(),
+            Msg::Paced => state.on_paced(),
             Msg::ComeBack => state.on_come_back(),
             Msg::Tick => state.on_tick(),
             Msg::Written { persists } => state.on_written(persists),
@@ -329,6 +349,7 @@ impl State {
             wants_manifest: false,
             fetching: false,
             tenure: Tenure::default(),
+            ready: false,
             dirty: false,
         };
         self.slots[usize::from(shard.0)] = Some(slot);
@@ -343,9 +364,11 @@ impl State {
         let Some(slot) = self.slot(shard) else { return false };
         let mut actions = Vec::new();
         let stepped = slot.replica.step(now, input, &mut actions);
-        let newly_dirty = !slot.dirty && slot.replica.needs_turn();
-        slot.dirty |= newly_dirty;
-        if newly_dirty {
+        let goes_on = slot.replica.needs_round();
+        if goes_on && !std::mem::replace(&mut slot.ready, true) {
+            self.ready.push(shard);
+        } else if !goes_on && slot.replica.needs_turn() && !std::mem::replace(&mut slot.dirty, true)
+        {
             self.dirty.push(shard);
         }
         self.carry_out(shard, actions);
@@ -357,17 +380,29 @@ impl State {
     }
 
     fn schedule_turn(&mut self) {
-        let work = !self.dirty.is_empty() || self.outgoing.is_urgent() || !self.records.is_empty();
-        if work && !self.turn_due {
+        if self.turn_due {
+            return;
+        }
+        let writable = !self.records.is_empty() && !self.behind;
+        let urgent = !self.ready.is_empty() || self.outgoing.is_urgent() || writable;
+        if !urgent && self.dirty.is_empty() {
+            return;
+        }
+        let wait = if urgent { Duration::ZERO } else { self.pace.wait(Instant::now()) };
+        if wait.is_zero() {
             self.turn_due = true;
-            let wait = self.pace.wait(Instant::now());
-            if !wait.is_zero() {
-                drop(self.me.send_after(wait, || Msg::Turn));
-            } else if self.me.cast(Msg::Turn).is_err() {
+            if self.me.cast(Msg::Turn).is_err() {
                 // It would queue behind what has come in already: that is how a turn gathers.
                 tracing::debug!("no turn: this actor stops");
             }
+        } else if !std::mem::replace(&mut self.paced_due, true) {
+            drop(self.me.send_after(wait, || Msg::Paced));
         }
+    }
+
+    fn on_paced(&mut self) {
+        self.paced_due = false;
+        self.schedule_turn();
     }
 
     fn on_step_failed(&mut self, shard: ShardId, error: &replica::Error) {
@@ -395,14 +430,27 @@ impl State {
     }
 
     fn on_turn(&mut self) {
-        self.turn_due = false;
-        self.pace.turned(Instant::now(), self.dirty.len());
-        for shard in std::mem::take(&mut self.dirty) {
+        self.turn_due = true;
+        for shard in std::mem::take(&mut self.ready) {
             if let Some(slot) = self.slot(shard) {
-                slot.dirty = false;
-                self.step(shard, Input::Turn);
+                slot.ready = false;
+                self.step(shard, Input::Round);
             }
         }
+        let now = Instant::now();
+        if !self.dirty.is_empty() && self.pace.wait(now).is_zero() {
+            let dirty = std::mem::take(&mut self.dirty);
+            let slots = dirty.iter().filter_map(|shard| self.slots[usize::from(shard.0)].as_ref());
+            let gathered = slots.filter(|slot| slot.replica.has_gathered()).count();
+            self.pace.turned(now, gathered);
+            for shard in dirty {
+                if let Some(slot) = self.slot(shard) {
+                    slot.dirty = false;
+                    self.step(shard, Input::Turn);
+                }
+            }
+        }
+        self.turn_due = false;
         self.flush_appends();
         let full = self.args.space.is_full();
         self.outgoing.send(&self.args.net, &self.args.board, full);
@@ -410,6 +458,9 @@ impl State {
             drop(self.me.send_after(limits::PATIENCE, || Msg::ComeBack));
         }
         self.write();
+        if !self.ready.is_empty() || !self.dirty.is_empty() {
+            self.schedule_turn();
+        }
     }
 
     fn on_come_back(&mut self) {
@@ -433,6 +484,7 @@ impl State {
             let persists = if last { std::mem::take(&mut self.persists) } else { Vec::new() };
             let count = persists.len();
             if let Err(unwritten) = self.writer.write(records, persists) {
+                self.behind = true;
                 let rest = std::mem::replace(&mut self.records, unwritten.records);
                 self.records.extend(rest);
                 self.persists.extend(unwritten.persists);
@@ -451,6 +503,7 @@ impl State {
 
     fn on_written(&mut self, persists: Vec<(ShardId, ReplicaId, u64)>) {
         self.strain.ended(persists.len());
+        self.behind = false;
         for (shard, replica, number) in persists {
             if self.slot(shard).is_some_and(|slot| slot.replica.id() == replica) {
                 self.step(shard, Input::Persisted { number });
@@ -476,8 +529,10 @@ impl State {
         self.flush_appends();
         self.tell_of_rot();
         self.tell_of_leads();
+        self.ticks += 1;
+        let beat = self.ticks.is_multiple_of(replica::BEAT_TICKS);
         for shard in 0..self.slots.len() as u16 {
-            self.step(ShardId(shard), Input::Tick);
+            self.step(ShardId(shard), Input::Tick { beat });
             self.say_current(ShardId(shard));
         }
         self.tick_strain();

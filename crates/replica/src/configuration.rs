@@ -82,6 +82,13 @@ impl Configuration {
         self.members.iter().filter(|(_, member)| member.voter).map(|(id, _)| *id).collect()
     }
 
+    /// The voters that one may count on: in a joint state a majority of each side decides, so those of the side with fewer.
+    pub fn assured(&self) -> BTreeSet<ReplicaId> {
+        let entered = self.voters();
+        let leaves = self.is_joint() && self.outgoing.len() < entered.len();
+        if leaves { self.outgoing.clone() } else { entered }
+    }
+
     /// Neither voter nor on its way out.
     pub fn is_learner(&self, id: ReplicaId) -> bool {
         self.members.get(&id).is_some_and(|member| !member.voter) && !self.outgoing.contains(&id)

@@ -16,8 +16,9 @@ pub struct Now {
 /// One input of [`crate::Replica::step`].
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A tick has passed; the driver calls it every [`crate::TICK_MS`].
-    Tick,
+    /// A tick has passed; the driver calls it every [`crate::TICK_MS`]. Every [`crate::BEAT_TICKS`]-th of a driver is the
+    /// beat: leaders give their signs of life in it, so that those of all shards of a peer share frames.
+    Tick { beat: bool },
     /// A consensus message of another replica of this shard.
     Message { from: ReplicaId, from_peer: PeerId, message: Bytes },
     /// A client, a door, a task or the catalogue wants an operation in the log. Answered once by `Action::Answer`.
@@ -26,6 +27,8 @@ pub enum Input {
     Read { request: u64 },
     /// The turn ends: propose what has gathered and say what must be written and sent.
     Turn,
+    /// Say what must be written and sent of what has happened; operations that have gathered wait for [`Input::Turn`].
+    Round,
     /// Every `Action::Persist` up to this number is on disk.
     Persisted { number: u64 },
     /// The ring's target for this shard, owner first, and the fewest voters that a person has allowed. Only a leader

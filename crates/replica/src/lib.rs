@@ -31,3 +31,5 @@ pub use status::Status;
 
 /// How often the driver steps `Input::Tick`, in ms. Election takes 10 to 20 of them, so at most 1 s of silence.
 pub const TICK_MS: u64 = 50;
+/// Every how many ticks of a driver are the beat in which leaders give their signs of life.
+pub const BEAT_TICKS: u64 = limits::HEARTBEAT_TICKS as u64;

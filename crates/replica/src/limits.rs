@@ -33,7 +33,8 @@ pub const ELECTION_TICKS_MAX: usize = 20;
 pub const SHY_TICKS: usize = 20;
 /// The widest range consensus is told, since it asserts that our draw lies in it.
 pub const ELECTION_TICKS_WIDEST: usize = ELECTION_TICKS_MAX + SHY_TICKS + 1;
-/// A leader's sign of life: three chances within the shortest election timeout (150 ms).
+/// A leader's sign of life: three chances within the shortest election timeout (150 ms; the first of a leader may wait
+/// for the beat, 250 ms).
 pub const HEARTBEAT_TICKS: usize = 3;
 /// How long a replica that handed over stays shy, in ticks (10 s).
 pub const SHY_FOR_TICKS: u64 = 200;

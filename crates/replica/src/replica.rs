@@ -35,6 +35,7 @@ use raft::{RawNode, StateRole};
 use read::Reads;
 use round::Journal;
 use snapshot::Snapshots;
+use std::collections::BTreeSet;
 use walk::Walk;
 
 /// What a replica is told once.
@@ -172,13 +173,14 @@ impl Replica {
 
     fn dispatch(&mut self, now: Now, input: Input, actions: &mut Vec<Action>) -> Result<(), Error> {
         match input {
-            Input::Tick => self.on_tick(now, actions),
+            Input::Tick { beat } => self.on_tick(now, beat, actions),
             Input::Message { from, from_peer, message } => {
                 self.on_message(now, (from, from_peer), &message, actions)?;
             }
             Input::Propose { request, op } => self.on_propose(request, op, actions),
             Input::Read { request } => self.on_read(now, request, actions),
             Input::Turn => self.on_turn(now, actions)?,
+            Input::Round => self.on_round(now, actions)?,
             Input::Persisted { number } => self.on_persisted(now, number, actions),
             Input::Target { epoch, peers, least } => self.walk.aim(epoch, peers, least),
             Input::Able { peers } => self.walk.enable(peers),
@@ -204,8 +206,8 @@ impl Replica {
         Ok(())
     }
 
-    fn on_tick(&mut self, now: Now, actions: &mut Vec<Action>) {
-        self.tick_election(now);
+    fn on_tick(&mut self, now: Now, beat: bool, actions: &mut Vec<Action>) {
+        self.tick_election(now, beat);
         self.tick_reads(now, actions);
         self.tick_proposals(now, actions);
         self.tick_snapshots(now, actions);
@@ -225,12 +227,16 @@ impl Replica {
     }
     /// True if `Input::Turn` would do something.
     pub fn needs_turn(&self) -> bool {
-        self.fate == Fate::Running
-            && (self.raw.has_ready()
-                || self.can_propose()
-                || self.can_ask()
-                || self.walk.is_due()
-                || self.can_install())
+        let walks = self.fate == Fate::Running && self.walk.is_due();
+        self.needs_round() || self.has_gathered() || walks
+    }
+    /// True if operations or reads have gathered for the next turn.
+    pub fn has_gathered(&self) -> bool {
+        self.fate == Fate::Running && (self.can_propose() || self.can_ask())
+    }
+    /// True if `Input::Round` would do something: others wait for it.
+    pub fn needs_round(&self) -> bool {
+        self.fate == Fate::Running && (self.raw.has_ready() || self.can_install())
     }
     pub fn fold(&self) -> &Fold {
         &self.fold
@@ -344,11 +350,25 @@ impl Replica {
         Refusal::NotLeader { leader }
     }
 
+    /// The voters that one may count on. Who has not heard that a joint state was left asks both of its sides still, so
+    /// it is left when a majority knows.
+    fn assured(&self) -> BTreeSet<ReplicaId> {
+        let assured = self.fold.configuration().assured();
+        let Some((at, left)) = self.snapshots.left().filter(|_| self.is_elected()) else {
+            return assured;
+        };
+        let progress = |id: &&ReplicaId| self.raw.raft.prs().get(id.0);
+        let knows = |id: &&ReplicaId| progress(id).is_some_and(|it| it.committed_index >= at);
+        let known = 2 * assured.iter().filter(knows).count() > assured.len();
+        if known || left.len() >= assured.len() { assured } else { left.clone() }
+    }
+
     pub fn status(&self) -> Status {
         let configuration = self.fold.configuration();
         let raft = &self.raw.raft;
+        let assured = self.assured();
         let peers = |voter: bool| {
-            let some = configuration.members.iter().filter(|(_, member)| member.voter == voter);
+            let some = configuration.members.iter().filter(|(id, _)| assured.contains(id) == voter);
             some.map(|(_, member)| member.peer).collect::<Vec<_>>()
         };
         let matched = configuration.members.iter().filter(|_| self.is_elected());

@@ -15,7 +15,9 @@ pub struct Status {
     pub last: u64,
     pub applied: u64,
     pub committed: u64,
+    /// Those one may count on: in a joint step, the voters of the side with fewer.
     pub voters: Vec<PeerId>,
+    /// All other members.
     pub learners: Vec<PeerId>,
     /// The configuration is in a joint step.
     pub joint: bool,

@@ -3,7 +3,9 @@
 //! Crashes that would show it are too rare for the simulators; without the rule of `Replica::round` this turns red.
 
 use model::{Epoch, LogEntry, MeshId, PeerId, ReplicaId, ShardId};
-use replica::{Action, Config, Input, Journalled, Now, Reopened, Replica, TICK_MS, reopen};
+use replica::{
+    Action, BEAT_TICKS, Config, Input, Journalled, Now, Reopened, Replica, TICK_MS, reopen,
+};
 
 fn config() -> Config {
     let (shard, mesh, peer) = (ShardId(3), MeshId(1), PeerId(1));
@@ -18,6 +20,10 @@ fn step(replica: &mut Replica, ticks: u64, input: Input) -> Vec<Action> {
     let mut actions = Vec::new();
     replica.step(now(ticks), input, &mut actions).expect("nothing is refused");
     actions
+}
+
+fn tick(ticks: u64) -> Input {
+    Input::Tick { beat: ticks.is_multiple_of(BEAT_TICKS) }
 }
 
 /// Turns with a disk that is done at once, until the replica is at rest.
@@ -39,7 +45,7 @@ fn founder_with_a_learner() -> Journalled {
     let (peers, epoch) = (vec![PeerId(1), PeerId(2)], Epoch(1));
     step(&mut founder, 0, Input::Target { epoch, peers, least: 1 });
     for ticks in 1..200 {
-        step(&mut founder, ticks, Input::Tick);
+        step(&mut founder, ticks, tick(ticks));
         rest(&mut founder, ticks);
         if founder.wants_move() {
             step(&mut founder, ticks, Input::MayMove);
@@ -61,7 +67,7 @@ fn a_sole_voter_says_nothing_of_a_term_that_is_not_on_its_disk() {
     };
     let mut numbers = Vec::new();
     for ticks in 1_000..1_100 {
-        let mut actions = step(&mut replica, ticks, Input::Tick);
+        let mut actions = step(&mut replica, ticks, tick(ticks));
         while replica.needs_turn() {
             actions.extend(step(&mut replica, ticks, Input::Turn));
         }

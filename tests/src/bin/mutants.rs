@@ -1,10 +1,10 @@
 //! Plants one bug after the other and tells which simulator found it, with which seed, and how fast.
 //!
 //! `cargo run -p tests --features mutants --bin mutants` takes all of them, names take those alone, and `--random 3`
-//! takes three by the seed in `SHOAL_SEED`. A bug that nothing finds is a failure: the exit code is 1.
+//! takes three by the seed in `SHOAL_SEED`. A bug that nothing finds is a failure: the exit code is 1. So is one whose seed
+//! is red without it, too: each seed that tells of a bug is run once more without one.
 //!
-//! `--control` runs the same seeds without a bug, and fails if one of them is red: then what it says of others is worth
-//! nothing.
+//! `--control` runs all the seeds without a bug, and fails if one of them is red.
 
 use model::planted::{ALL, Mutant};
 use std::process::{Command, ExitCode};
@@ -27,6 +27,12 @@ fn main() -> anyhow::Result<ExitCode> {
     if words.first().is_some_and(|word| word == "--control") {
         return control();
     }
+    if let [flag, by, seed] = &words[..]
+        && flag == "--green"
+    {
+        let seed = seed.parse()?;
+        return Ok(ExitCode::from(u8::from(one(by, seed).is_err())));
+    }
     let mut survivors = 0;
     println!("{:<24} {:<9} {:>6} {:>6}  what told", "mutant", "found by", "seed", "s");
     for name in chosen(&words)? {
@@ -40,6 +46,10 @@ fn main() -> anyhow::Result<ExitCode> {
             Some((by, why)) => {
                 let (seed, why) = seed_of(why);
                 println!("{name:<24} {by:<9} {seed:>6} {took:>6}  {why}");
+                if !is_green(by, seed)? {
+                    survivors += 1;
+                    println!("{name:<24} seed {seed} of the {by} is red without it, too");
+                }
             }
             None => {
                 survivors += 1;
@@ -61,6 +71,22 @@ fn hunt() -> ExitCode {
     }
 }
 
+/// Whether a seed is green in a process without a mutant.
+fn is_green(by: &str, seed: &str) -> anyhow::Result<bool> {
+    let mut own = Command::new(std::env::current_exe()?);
+    let ran = own.args(["--green", by, seed]).env_remove("SHOAL_MUTANT").output()?;
+    Ok(ran.status.success())
+}
+
+/// One seed of one simulator.
+fn one(by: &str, seed: u64) -> Result<(), String> {
+    match by {
+        "group" => sim::run(seed, false).map(drop),
+        "mesh" => mesh::run(seed, Tracing::Off).map(drop),
+        other => Err(format!("no simulator is called {other}")),
+    }
+}
+
 /// Runs what a hunt runs, with nothing to be found.
 fn control() -> anyhow::Result<ExitCode> {
     anyhow::ensure!(std::env::var_os("SHOAL_MUTANT").is_none(), "a control has no mutant");
@@ -77,8 +103,8 @@ fn control() -> anyhow::Result<ExitCode> {
 /// The first simulator that turns red, and why.
 fn red() -> Option<(&'static str, String)> {
     std::panic::set_hook(Box::new(|what| eprintln!("{what}")));
-    let group = seeds::run(0..GROUP_SEEDS, |seed| sim::run(seed, false)).err();
-    let mesh = || seeds::run(0..MESH_SEEDS, |seed| mesh::run(seed, Tracing::Off)).err();
+    let group = seeds::run(0..GROUP_SEEDS, |seed| one("group", seed)).err();
+    let mesh = || seeds::run(0..MESH_SEEDS, |seed| one("mesh", seed)).err();
     group.map(|why| ("group", why)).or_else(|| Some(("mesh", mesh()?)))
 }
 

@@ -146,13 +146,19 @@ impl World {
         }
         note!(self, "fault: {kind:?} at h{h}");
         if self.befalls(h, kind)? {
-            self.outcome.faults += 1;
-            self.outcome.kinds[kind as usize] += 1;
+            self.befell(kind);
         }
         Ok(())
     }
 
-    /// A fault of this kind at a host that runs; false if there was nothing that it could do.
+    /// A fault has taken effect.
+    pub fn befell(&mut self, kind: Fault) {
+        self.outcome.faults += 1;
+        self.outcome.kinds[kind as usize] += 1;
+    }
+
+    /// A fault of this kind at a host that runs; false if there was nothing that it could do, or if it waits for the disk to
+    /// be used: then it befalls when it is ([`World::fenced`], [`World::spare_no_more`]).
     fn befalls(&mut self, h: usize, kind: Fault) -> Result<bool, String> {
         let took = match kind {
             Fault::Kill => self.kill(h),
@@ -195,12 +201,24 @@ impl World {
                 self.send_away(h, away) && away.is_some()
             }
             Fault::Leave => self.send_away(h, Some(Away::Leaving)),
-            Fault::FailSync => self.fail(h, |faults| faults.fail_syncs = true),
-            Fault::FailWrites => self.fail(h, |faults| faults.fail_writes = true),
-            Fault::Torn => self.arm(h),
+            Fault::FailSync => {
+                self.fail(h, |faults| faults.fail_syncs = true);
+                false
+            }
+            Fault::FailWrites => {
+                self.fail(h, |faults| faults.fail_writes = true);
+                false
+            }
+            Fault::Torn => {
+                self.arm(h);
+                false
+            }
             Fault::Wipe => self.wipe(h),
             Fault::Rot => self.rot(h),
-            Fault::LoseWrite => self.lose_write(h),
+            Fault::LoseWrite => {
+                self.lose_write(h);
+                false
+            }
             Fault::TaskDies => self.a_task_dies(h)?,
         };
         Ok(took)

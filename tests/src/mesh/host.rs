@@ -57,6 +57,7 @@ pub struct Process {
     pub tombstones: BTreeMap<ShardId, ReplicaId>,
     pub dirty: Vec<ShardId>,
     pub turning: bool,
+    pub ticks: u64,
     pub next_request: u64,
     pub waiting: BTreeMap<u64, (ShardId, Waiting)>,
     pub outgoing: BTreeMap<PeerId, Vec<Letter>>,

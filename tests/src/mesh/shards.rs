@@ -7,7 +7,7 @@ use super::host::Letter;
 use super::trace::note;
 use super::world::{Of, SHARDS, World};
 use model::{PartitionId, PeerId, ReplicaId, ShardId};
-use replica::{Action, Input, Replica, TICK_MS};
+use replica::{Action, BEAT_TICKS, Input, Replica, TICK_MS};
 use store::Record;
 
 /// Replicas of the shards led by one host that are on their way at once.
@@ -88,11 +88,25 @@ impl World {
     pub fn on_turn(&mut self, h: usize) -> Result<(), String> {
         let Some(process) = self.process(h) else { return Ok(()) };
         process.turning = false;
-        for shard in std::mem::take(&mut process.dirty) {
-            if let Some(slot) = self.process(h).and_then(|process| process.slot(shard)) {
-                slot.dirty = false;
-                self.step(h, shard, Input::Turn)?;
+        let dirty = std::mem::take(&mut process.dirty);
+        // What gathers may wait for a pace, what is under way goes on.
+        let paced = self.dice.chance(500);
+        let mut held = Vec::new();
+        for shard in dirty {
+            let Some(slot) = self.process(h).and_then(|process| process.slot(shard)) else {
+                continue;
+            };
+            let goes_on = slot.replica.needs_round();
+            if paced && !goes_on {
+                held.push(shard);
+                continue;
             }
+            slot.dirty = false;
+            self.step(h, shard, if paced { Input::Round } else { Input::Turn })?;
+        }
+        if let Some(process) = self.process(h).filter(|_| !held.is_empty()) {
+            process.dirty.extend(held);
+            self.schedule_turn(h);
         }
         self.flush_appends(h)?;
         self.send_frames(h);
@@ -102,7 +116,10 @@ impl World {
     pub fn on_tick(&mut self, h: usize) -> Result<(), String> {
         self.soon(h, TICK_MS * 1000, Of::Tick);
         self.tell_of_rot(h)?;
-        self.for_all(h, |_| Input::Tick)?;
+        let Some(process) = self.process(h) else { return Ok(()) };
+        process.ticks += 1;
+        let beat = process.ticks.is_multiple_of(BEAT_TICKS);
+        self.for_all(h, |_| Input::Tick { beat })?;
         self.grant_moves(h)
     }
 

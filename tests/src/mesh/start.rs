@@ -144,6 +144,7 @@ impl World {
             tombstones,
             dirty: Vec::new(),
             turning: false,
+            ticks: 0,
             next_request: 1,
             waiting: BTreeMap::new(),
             outgoing: BTreeMap::new(),

@@ -4,6 +4,7 @@
 //! a round of checkpoints takes effect as a whole when its time is over.
 
 use super::bulk::export;
+use super::faults::Fault;
 use super::trace::note;
 use super::world::{Of, World};
 use bytes::Bytes;
@@ -169,11 +170,30 @@ impl World {
     pub fn fenced(&mut self, h: usize, why: &str) -> Result<(), String> {
         note!(self, "h{h} is fenced: {why}");
         let excused = self.hosts[h].failing;
+        self.disk_failed(h);
         let Some(process) = self.process(h) else { return Ok(()) };
         process.writer.fenced = true;
         process.waiting.clear();
         self.soon(h, 1_000, Of::Die);
         if excused { Ok(()) } else { Err(format!("h{h} is fenced on a sound disk: {why}")) }
+    }
+
+    /// What was done to a disk has taken effect when its process is fenced by it, once.
+    fn disk_failed(&mut self, h: usize) {
+        let process = self.hosts[h].process.as_deref();
+        if process.is_none_or(|process| process.writer.fenced) {
+            return;
+        }
+        let faults = self.hosts[h].disk.faults();
+        if self.hosts[h].disk.is_off() {
+            return self.befell(Fault::Torn);
+        }
+        if faults.fail_syncs {
+            self.befell(Fault::FailSync);
+        }
+        if faults.fail_writes {
+            self.befell(Fault::FailWrites);
+        }
     }
 
     /// The keeper's round is over: segments synced, tables saved and synced, the durable indexes move.

@@ -6,7 +6,7 @@ use super::disk::{Disk, Frame, Part};
 use super::world::{Ask, Event, Reply, World};
 use bytes::Bytes;
 use model::{Epoch, PeerId, ReplicaId};
-use replica::{Action, Arrival, Input, Now, Replica, TICK_MS, arrival};
+use replica::{Action, Arrival, BEAT_TICKS, Input, Now, Replica, TICK_MS, arrival};
 use std::collections::BTreeMap;
 
 /// A peer: its disk outlives its processes.
@@ -23,6 +23,7 @@ pub struct Peer {
     /// What its replica is told of it; a new process finds out anew.
     pub strained: bool,
     turning: bool,
+    ticks: u64,
     /// Frames that the running sync covers.
     syncing: usize,
     /// The manifest that is being fetched.
@@ -45,6 +46,7 @@ impl Peer {
             slow_us: 0,
             strained: false,
             turning: false,
+            ticks: 0,
             syncing: 0,
             fetching: None,
             fetched: None,
@@ -117,7 +119,10 @@ impl World {
         match event {
             Event::Tick { peer, life } => {
                 self.after(TICK_MS * 1000, Event::Tick { peer, life });
-                self.input(peer, Input::Tick)?;
+                let ticks = &mut self.peer(peer).ticks;
+                *ticks += 1;
+                let beat = ticks.is_multiple_of(BEAT_TICKS);
+                self.input(peer, Input::Tick { beat })?;
                 let wants = self.peers[&peer].replica.as_ref().is_some_and(Replica::wants_move);
                 if wants && self.dice.chance(600) {
                     self.input(peer, Input::MayMove)?;
@@ -125,8 +130,12 @@ impl World {
                 Ok(())
             }
             Event::Turn { peer, .. } => {
-                self.peer(peer).turning = false;
-                self.input(peer, Input::Turn)
+                // What has gathered may wait for a pace, what is under way goes on.
+                let paced = self.dice.chance(500);
+                let here = self.peer(peer);
+                here.turning = false;
+                let goes_on = paced && here.replica.as_ref().is_some_and(Replica::needs_round);
+                self.input(peer, if goes_on { Input::Round } else { Input::Turn })
             }
             Event::Synced { peer, frames, .. } => self.synced(peer, frames),
             Event::Checkpoint { peer, life } => self.checkpoint(peer, life),

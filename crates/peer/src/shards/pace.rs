@@ -1,26 +1,27 @@
-//! How closely turns follow each other.
+//! How closely new entries follow each other.
 //!
-//! A turn costs a frame to each neighbour and a sync, whatever it carries. While several shards have work at once the next
-//! turn begins [`limits::TURN_GAP`] after the last one at the earliest, and carries what came meanwhile. Where few have,
-//! nothing waits: a turn would gather nothing.
+//! An entry costs its shard's replicas a frame and a sync each, whatever it carries, and a read barrier a frame. While several
+//! shards have something to begin at once, the next time is [`limits::TURN_GAP`] after the last one at the earliest, and
+//! takes what came meanwhile. Where few have, nothing waits: nothing would gather. What is under way never waits: word
+//! of the disk, of neighbours and of commits goes on in the next turn.
 
 use crate::limits;
 use std::time::{Duration, Instant};
 
 #[derive(Default)]
 pub(super) struct Pace {
-    /// When the last turn began, if it found many shards with work.
+    /// When many shards last began something together.
     crowded: Option<Instant>,
 }
 
 impl Pace {
-    /// How long the next turn waits.
+    /// How long what has gathered waits.
     pub(super) fn wait(&self, now: Instant) -> Duration {
         let since = |crowded: Instant| now.saturating_duration_since(crowded);
         self.crowded.map_or(Duration::ZERO, |at| limits::TURN_GAP.saturating_sub(since(at)))
     }
 
-    /// A turn begins, with work for so many shards.
+    /// What has gathered in so many shards begins now.
     pub(super) fn turned(&mut self, now: Instant, shards: usize) {
         self.crowded = (shards >= limits::TURN_CROWD).then_some(now);
     }
@@ -31,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_turn_waits_only_behind_a_crowded_one() {
+    fn what_has_gathered_waits_only_behind_a_crowd() {
         let (mut pace, start) = (Pace::default(), Instant::now());
         assert_eq!(pace.wait(start), Duration::ZERO);
         pace.turned(start, limits::TURN_CROWD - 1);

@@ -98,7 +98,7 @@ impl Replica {
         self.dice();
     }
 
-    pub(super) fn tick_election(&mut self, now: Now) {
+    pub(super) fn tick_election(&mut self, now: Now, beat: bool) {
         self.election.shy_ticks = self.election.shy_ticks.saturating_sub(1);
         self.tick_strain(now);
         if !self.must_not_campaign() {
@@ -107,10 +107,18 @@ impl Replica {
             if raft.state != StateRole::Leader && raft.promotable() && silent {
                 self.election.rounds += 1;
             }
-            self.raw.tick();
+            if self.is_in_step(beat) {
+                self.raw.tick();
+            }
         }
         self.dice();
         self.campaign_if_due(now);
+    }
+
+    /// A leader's sign of life waits for the beat: once after it was elected, from then on they come together.
+    fn is_in_step(&self, beat: bool) -> bool {
+        let raft = &self.raw.raft;
+        beat || !self.is_elected() || raft.heartbeat_elapsed() + 1 < HEARTBEAT_TICKS
     }
 
     /// The connection to a peer broke. If it leads, its lease lapses and the first of the line campaigns at once.

@@ -151,6 +151,16 @@ impl Replica {
         self.propose(now);
         self.ask(now);
         self.walk_on(now);
+        self.rounds(now, actions)
+    }
+
+    /// Goes on with what is under way, and proposes nothing.
+    pub(super) fn on_round(&mut self, now: Now, actions: &mut Vec<Action>) -> Result<(), Error> {
+        self.install_if_possible()?;
+        self.rounds(now, actions)
+    }
+
+    fn rounds(&mut self, now: Now, actions: &mut Vec<Action>) -> Result<(), Error> {
         for _ in 0..ROUNDS_MAX {
             if !self.raw.has_ready() || self.fate != Fate::Running {
                 break;

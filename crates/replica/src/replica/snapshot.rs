@@ -16,7 +16,7 @@ use bytes::Bytes;
 use model::{PeerId, ReplicaId};
 use raft::eraftpb::{Message, MessageType, Snapshot};
 use raft::{SnapshotStatus, StateRole};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The snapshots of one replica: those it sends and the one it receives.
 pub struct Snapshots {
@@ -84,6 +84,13 @@ impl Snapshots {
         let (_, last) =
             self.configurations.back().expect("it starts with one and keeps the newest");
         last
+    }
+
+    /// If the last change left a joint state: where that was, and the voters of the side that was left.
+    pub fn left(&self) -> Option<(u64, &BTreeSet<ReplicaId>)> {
+        let mut newest = self.configurations.iter().rev();
+        let ((at, last), (_, before)) = (newest.next()?, newest.next()?);
+        (before.is_joint() && !last.is_joint()).then_some((*at, &before.outgoing))
     }
 
     /// Where the last configuration was committed, or an index above it.

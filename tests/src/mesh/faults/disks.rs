@@ -3,6 +3,7 @@
 //! Rot and loss are confined to one host at a time, as the product promises no more, and never hit the last frame of
 //! a journal: that cannot be told from a torn one.
 
+use super::super::faults::Fault;
 use super::super::rot::shard_and_replica;
 use super::super::trace::note;
 use super::super::world::{Event, Of, SHARDS, World};
@@ -13,12 +14,11 @@ use store::Disk;
 
 impl World {
     /// A disk fails from now on, for a while.
-    pub(super) fn fail(&mut self, h: usize, how: impl FnOnce(&mut store::sim::Faults)) -> bool {
+    pub(super) fn fail(&mut self, h: usize, how: impl FnOnce(&mut store::sim::Faults)) {
         self.hosts[h].failing = true;
         self.hosts[h].disk.set(how);
         let lasts = self.dice.range(100_000, 3_000_000);
         self.after(lasts, Event::Mend { host: h });
-        true
     }
 
     /// A failing disk works again.
@@ -29,13 +29,12 @@ impl World {
     }
 
     /// The power goes in the middle of one of the next changes of a disk.
-    pub(super) fn arm(&mut self, h: usize) -> bool {
+    pub(super) fn arm(&mut self, h: usize) {
         let changes = self.dice.range(0, 60);
         let seed = self.dice.next();
         let host = &mut self.hosts[h];
         (host.armed, host.failing) = (true, true);
         host.disk.cut_at(host.disk.changes() + changes, seed);
-        true
     }
 
     /// After the end of a process: if its disk had lost power, all of that host had.
@@ -135,12 +134,12 @@ impl World {
     }
 
     /// The next frame of a journal is lost, or lands elsewhere; nobody notices before the next start.
-    pub(super) fn lose_write(&mut self, h: usize) -> bool {
+    pub(super) fn lose_write(&mut self, h: usize) {
         if self.is_whole().is_err() {
-            return false;
+            return;
         }
         let damage = self.replicas_on(h);
-        let Some(process) = self.process(h) else { return false };
+        let Some(process) = self.process(h) else { return };
         // The one that is lost, and two that say later that it had been synced.
         let until = process.writer.frames() + 3;
         let by = self.dice.chance(500).then(|| 4096 * self.dice.range(1, 9));
@@ -150,7 +149,6 @@ impl World {
         if let Some(process) = self.process(h) {
             process.writer.mislay(by);
         }
-        true
     }
 
     /// A host that was spared has written enough: now its process may end, and does.
@@ -159,6 +157,7 @@ impl World {
         let frames = self.process(h).map_or(0, |process| process.writer.frames());
         if frames >= until {
             self.hosts[h].spared_until = None;
+            self.befell(Fault::LoseWrite);
             let delay = self.dice.range(0, 2_000_000);
             self.soon(h, delay, Of::Die);
         }
