@@ -62,7 +62,9 @@ def write(bootstrap, stream, history, client, rate, dice, stop):
             line = {"c": client, "n": number, "k": key, "called": time.monotonic_ns()}
             with lock:
                 under_way[number] = line
-            sent = producer.send(stream, key=f"k{key}".encode(), value=json.dumps(value).encode())
+            sent = producer.send(
+                stream, key=f"k{key}".encode(), value=json.dumps(value).encode(), timestamp_ms=value["t"]
+            )
             sent.add_callback(lambda found, n=number: ended(n, "acked", [found.partition, found.offset]))
             sent.add_errback(lambda error, n=number: (print("lost sight:", error, file=sys.stderr), ended(n, "unknown")))
             number += 1
@@ -88,6 +90,8 @@ def read(bootstrap, stream, history, client, stop):
         for batch in consumer.poll(timeout_ms=200, max_records=2000).values():
             for event in batch:
                 value = json.loads(event.value)
+                if (event.key.decode(), event.timestamp) != (f"k{value['k']}", value["t"]):
+                    sys.exit(f"stored under the key {event.key} and the time {event.timestamp}: {value}")
                 line = {"reader": client, "p": event.partition, "o": event.offset}
                 history.write("seen", dict(line, **{name: value[name] for name in "cnkt"}))
 

@@ -63,7 +63,7 @@ def write(bootstrap, stream, history, client, rate, dice, stop):
         value = {"c": client, "n": number, "k": key, "t": time.time_ns() // 1_000_000}
         under_way[number] = {"c": client, "n": number, "k": key, "called": time.monotonic_ns()}
         producer.produce(
-            stream, key=f"k{key}", value=json.dumps(value),
+            stream, key=f"k{key}", value=json.dumps(value), timestamp=value["t"],
             on_delivery=lambda error, event, n=number: delivered(n, error, event),
         )
         number += 1
@@ -95,6 +95,8 @@ def read(bootstrap, stream, history, client, stop):
                     sys.exit(f"the reader cannot go on: {event.error()}")
                 continue
             value = json.loads(event.value())
+            if (event.key().decode(), event.timestamp()[1]) != (f"k{value['k']}", value["t"]):
+                sys.exit(f"stored under the key {event.key()} and the time {event.timestamp()}: {value}")
             line = {"reader": client, "p": event.partition(), "o": event.offset()}
             keep(history, "seen", dict(line, **{name: value[name] for name in "cnkt"}))
 

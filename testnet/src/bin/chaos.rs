@@ -8,7 +8,7 @@ use testnet::check::folds;
 /// Partitions of the streams that clients write; of that of events a run may want others.
 const PARTITIONS: u32 = 8;
 /// An event that comes later than this after a younger one may be late for its window, and is then given up.
-const OUT_OF_ORDER: Duration = Duration::from_secs(5);
+const OUT_OF_ORDER: Duration = Duration::from_millis(folds::OUT_OF_ORDER_MS as u64);
 
 /// The value of an event: who sent it, its number there, its key, and when.
 #[derive(Clone, Serialize, Deserialize)]

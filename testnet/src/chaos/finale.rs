@@ -6,7 +6,7 @@ use super::report::{Broken, CAUGHT_UP, GIVEN_UP, SERVED};
 use super::{fault, ground};
 use crate::check::{Witness, folds};
 use crate::history::{Emitted, Id, Late, Line, Pen, Row, Seen};
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -123,20 +123,21 @@ fn kafka(folder: &Path) -> anyhow::Result<()> {
     ensure!(fault::has("kcat"), "it needs kcat");
     let output = Command::new("kcat")
         .args(["-b", &format!("{}:{KAFKA}", ground::address(1)), "-C", "-t", EVENTS])
-        .args(["-o", "beginning", "-e", "-q", "-f", "%p %o %s\\n"])
+        .args(["-o", "beginning", "-e", "-q", "-f", "%p %o %k %T %s\\n"])
         .output()
         .context("run kcat")?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "kcat cannot read the stream: {said}");
     let mut lines = Vec::new();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
-        let mut words = line.splitn(3, ' ');
-        let (partition, offset, value) = (words.next(), words.next(), words.next());
-        let value: Value = serde_json::from_str(value.unwrap_or_default())
-            .with_context(|| format!("kcat says {line:?}"))?;
-        let partition = partition.unwrap_or_default().parse()?;
-        let offset = offset.unwrap_or_default().parse()?;
-        let seen = reading::of(&value, (partition, offset))?;
+        let words: Vec<&str> = line.splitn(5, ' ').collect();
+        let [partition, offset, key, time_ms, value] = words[..] else {
+            bail!("kcat says {line:?}");
+        };
+        let value: Value =
+            serde_json::from_str(value).with_context(|| format!("kcat says {line:?}"))?;
+        let place = (partition.parse()?, offset.parse()?);
+        let seen = reading::of(&value, place, (key, time_ms.parse()?))?;
         lines.push(Line::Kept(Seen { reader: KCAT, ..seen }));
     }
     write(folder, "last-kcat", &lines)

@@ -32,6 +32,15 @@ pub struct Answer {
     pub body: Value,
 }
 
+impl Answer {
+    /// As it is, unless it is one that no fault excuses: the peer met what it has no word for.
+    pub fn unbroken(self) -> anyhow::Result<Self> {
+        let foreseen = self.body["code"].as_str().is_some_and(|code| code != "SH0901");
+        anyhow::ensure!(self.status != 500 || foreseen, "a peer says 500: {}", self.body);
+        Ok(self)
+    }
+}
+
 /// One connection, kept open, to one of several peers.
 pub struct Caller {
     doors: Vec<SocketAddr>,

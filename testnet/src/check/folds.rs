@@ -1,5 +1,6 @@
 //! A view is the fold of its stream: what every copy shows at the end is what the kept events come to, computed here
-//! once more. A window's row and its events that came too late are together all events of that window.
+//! once more. A window's row and its events that came too late are together all events of that window; and none came too
+//! late before something was written that is younger than the window allows.
 
 use super::{Found, Witness};
 use crate::history::{History, Seen};
@@ -10,6 +11,8 @@ pub const COUNTS: [&str; 2] = ["seen", "trail"];
 /// The view of counts by group and window.
 pub const WINDOWS: &str = "windows";
 pub const WINDOW_MS: i64 = 10_000;
+/// A window waits so long for events behind the youngest that was read of each partition.
+pub const OUT_OF_ORDER_MS: i64 = 5_000;
 /// Keys are put into so many groups for windows.
 pub const GROUPS: u32 = 8;
 
@@ -23,6 +26,7 @@ pub fn check(history: &History) -> Found {
     let log = history.log();
     let counts = totals(&log, |seen| format!("k{}", seen.key));
     let windows = totals(&log, |seen| window(&format!("g{}", seen.key % GROUPS), seen.time_ms));
+    lateness(history, &log)?;
     let mut late = Totals::new();
     for letter in &history.late {
         *late.entry(window(&letter.key, letter.time_ms)).or_default() += 1;
@@ -38,6 +42,23 @@ pub fn check(history: &History) -> Found {
         compare(WINDOWS, reader, &windows, &shown)?;
     }
     Ok((history.rows.len() + log.len()) as u64)
+}
+
+/// A window closes behind a watermark, so behind something that much younger; and where most events are called late, windows
+/// prove little.
+fn lateness(history: &History, log: &[&Seen]) -> Result<(), Witness> {
+    let youngest = log.iter().map(|seen| seen.time_ms).max().unwrap_or(i64::MIN);
+    let end = |time_ms: i64| time_ms - time_ms.rem_euclid(WINDOW_MS) + WINDOW_MS;
+    let open = |time_ms: i64| youngest < end(time_ms).saturating_add(OUT_OF_ORDER_MS);
+    if let Some(letter) = history.late.iter().find(|letter| open(letter.time_ms)) {
+        let why = format!("an event was called late, and the youngest of all is of {youngest}");
+        return Err(Witness::new(why).line(letter));
+    }
+    if history.late.len() * 2 > log.len() {
+        let why = format!("{} of {} events were late for windows", history.late.len(), log.len());
+        return Err(Witness::new(why));
+    }
+    Ok(())
 }
 
 fn totals(log: &[&Seen], key: impl Fn(&Seen) -> String) -> Totals {
@@ -120,6 +141,16 @@ mod tests {
         story
     }
 
+    /// Another event, of key 9 and this time, and its rows.
+    fn younger(story: &mut Story, time_ms: i64) {
+        let seen = Seen { key: 9, time_ms, ..story.seen(101, 4, 1, 1) };
+        story.acked(4, 9, 1, 1).history.kept.push(seen);
+        for view in COUNTS {
+            story.row(1, view, "k9", 1);
+        }
+        story.row(1, WINDOWS, "g1@1970-01-01T00:00:10Z", 1);
+    }
+
     #[test]
     fn a_row_that_is_one_too_high_or_missing_is_a_witness() {
         assert_eq!(check(story().history()), Ok(9));
@@ -137,11 +168,25 @@ mod tests {
         let mut story = story();
         let late = Late { key: "g7".into(), time_ms: 1000 };
         story.history.late.push(late);
+        let witness = check(story.history()).expect_err("its window was still open");
+        assert!(witness.why.starts_with("an event was called late"), "{witness}");
+        younger(&mut story, 15_000);
         assert!(check(story.history()).is_err(), "counted and given up");
         story.history.rows.iter_mut().filter(|row| row.key.starts_with("g7")).for_each(|row| {
             row.value = 1;
         });
         assert!(check(story.history()).is_ok());
+    }
+
+    #[test]
+    fn windows_that_take_less_than_half_of_all_prove_nothing() {
+        let mut story = story();
+        younger(&mut story, 15_000);
+        let late = |key: &str| Late { key: key.into(), time_ms: 1000 };
+        story.history.late.extend([late("g7"), late("g7"), late("g0")]);
+        story.history.rows.retain(|row| row.view != WINDOWS || row.key.starts_with("g1"));
+        let witness = check(story.history()).expect_err("three of four");
+        assert_eq!(witness.why, "3 of 4 events were late for windows");
     }
 
     #[test]

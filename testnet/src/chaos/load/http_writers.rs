@@ -27,11 +27,16 @@ pub(super) async fn write(mut seat: Seat) -> anyhow::Result<()> {
             caller.turn();
         }
         let called = now();
-        let (outcome, place) = repeat(&mut caller, &request(&ids, key)).await;
+        let done = repeat(&mut caller, &request(&ids, key)).await;
+        let (outcome, place) = done.as_ref().copied().unwrap_or((Outcome::Unknown, None));
         let returned = now();
         for (at, id) in (0..).zip(ids) {
             let place = place.map(|(partition, base)| (partition, base + at));
             pen.write(&Line::Append(Append { id, key, called, returned, outcome, place }))?;
+        }
+        if let Err(error) = done {
+            pen.close()?;
+            return Err(error);
         }
         seat.wait(PACE).await;
     }
@@ -52,11 +57,12 @@ fn request(ids: &[Id], key: u32) -> Request {
     request
 }
 
-/// Sends it until somebody says what became of it. A refusal says nothing of a try before it that had no answer.
+/// Sends it until somebody says what became of it. A refusal says nothing of a try before it that had no answer. Fails
+/// if a peer broke over it: then nobody knows.
 pub(super) async fn repeat(
     caller: &mut Caller,
     request: &Request,
-) -> (Outcome, Option<(u32, i64)>) {
+) -> anyhow::Result<(Outcome, Option<(u32, i64)>)> {
     let end = Instant::now() + GIVE_UP;
     let mut is_unsure = false;
     while Instant::now() < end {
@@ -64,20 +70,21 @@ pub(super) async fn repeat(
             Ok(Answer { status: 200, body }) => {
                 let part = &body["appended"][0];
                 let place = part["partition"].as_u64().zip(part["offset"].as_i64());
-                return (
-                    Outcome::Acked,
-                    place.map(|(partition, offset)| (partition as u32, offset)),
-                );
+                let place = place.map(|(partition, offset)| (partition as u32, offset));
+                return Ok((Outcome::Acked, place));
             }
-            Ok(Answer { status: 400..500, .. }) if !is_unsure => return (Outcome::Refused, None),
-            Ok(Answer { status: 400..500, .. }) => return (Outcome::Unknown, None),
+            Ok(Answer { status: 400..500, .. }) if !is_unsure => {
+                return Ok((Outcome::Refused, None));
+            }
+            Ok(Answer { status: 400..500, .. }) => return Ok((Outcome::Unknown, None)),
             other => {
                 let is_unsent = matches!(other, Err(Failure::Refused | Failure::Unreached(_)));
                 is_unsure |= !is_unsent;
+                other.map(Answer::unbroken).ok().transpose()?;
                 caller.turn();
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
-    (Outcome::Unknown, None)
+    Ok((Outcome::Unknown, None))
 }

@@ -54,9 +54,11 @@ async fn push(
         while stopped_at.is_none() && number < due && under_way.len() < UNDER_WAY_MAX {
             let key = seat.dice.below(KEYS) as u32;
             under_way.insert(number, (key, now()));
-            let value = event(Id { client: seat.client, number }, key).to_string();
+            let value = event(Id { client: seat.client, number }, key);
+            let time_ms = value["t"].as_i64().unwrap_or_default();
             let (partition, key) = (key % producer.partitions(), format!("k{key}"));
-            producer.push(partition, 0, key.as_bytes(), value.as_bytes(), u64::from(number));
+            let (key, value) = (key.as_bytes(), value.to_string());
+            producer.push(partition, time_ms, key, value.as_bytes(), u64::from(number));
             number += 1;
         }
         producer.flush()?;

@@ -34,7 +34,10 @@ pub(super) async fn follow(mut seat: Seat) -> anyhow::Result<()> {
             Ok(Answer { body, .. }) if body["code"] == "SH0403" => {
                 pen.write(&end(&seat, partition, 0, called))?;
             }
-            Ok(_) | Err(_) => seat.wait(PAUSE).await,
+            other => {
+                other.map(Answer::unbroken).ok().transpose()?;
+                seat.wait(PAUSE).await;
+            }
         }
         seat.wait(PACE).await;
     }
@@ -71,7 +74,10 @@ pub(super) async fn look(mut seat: Seat) -> anyhow::Result<()> {
             Ok(Answer { status: 404, body }) if body["code"] == "SH0307" => {
                 pen.write(&look(format!("count k{key}"), 0))?;
             }
-            Ok(_) | Err(_) => seat.wait(PAUSE).await,
+            other => {
+                other.map(Answer::unbroken).ok().transpose()?;
+                seat.wait(PAUSE).await;
+            }
         }
         seat.wait(PACE).await;
     }

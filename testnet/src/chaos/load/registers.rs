@@ -37,7 +37,7 @@ pub(super) async fn swap(mut seat: Seat) -> anyhow::Result<()> {
         caller.turn_to(seat.dice.below(seat.doors.len() as u64) as usize);
         let called = now();
         let (ask, told) = if seat.dice.percent(40.0) {
-            match read(&mut caller, &register).await {
+            match read(&mut caller, &register).await? {
                 Some(found) => (Ask::Read { found }, Told::Outcome),
                 None => {
                     seat.wait(PAUSE).await;
@@ -57,9 +57,16 @@ pub(super) async fn swap(mut seat: Seat) -> anyhow::Result<()> {
         let returned = matches!(told, Told::Outcome).then(now);
         let step = Step { client: seat.client, register, ask, called, returned };
         pen.write(&Line::Step(step.clone()))?;
-        if let Told::Never = told {
-            pen.close()?;
-            bail!("it was acknowledged, and nobody told its outcome for {TELL:?}: {step:?}");
+        match told {
+            Told::Outcome | Told::Nothing => {}
+            Told::Never => {
+                pen.close()?;
+                bail!("it was acknowledged, and nobody told its outcome for {TELL:?}: {step:?}");
+            }
+            Told::Broken(error) => {
+                pen.close()?;
+                return Err(error);
+            }
         }
         seat.wait(PACE).await;
     }
@@ -73,22 +80,25 @@ enum Told {
     Nothing,
     /// It was acknowledged, and never became anything.
     Never,
+    /// A peer broke over it.
+    Broken(anyhow::Error),
 }
 
 /// The value; none if nobody says. A read without an answer changes nothing and need not be kept.
-async fn read(caller: &mut Caller, register: &str) -> Option<u64> {
-    match row(caller, register).await? {
-        Answer { status: 200, body } => body["value"].as_u64(),
-        _ => Some(0),
-    }
+async fn read(caller: &mut Caller, register: &str) -> anyhow::Result<Option<u64>> {
+    Ok(match row(caller, register).await? {
+        Some(Answer { status: 200, body }) => body["value"].as_u64(),
+        found => found.map(|_| 0),
+    })
 }
 
 /// An answer that says something about the row: that it is so, or that there is none.
-async fn row(caller: &mut Caller, key: &str) -> Option<Answer> {
+async fn row(caller: &mut Caller, key: &str) -> anyhow::Result<Option<Answer>> {
     let request = Request::get(format!("/v1/views/registers/rows/{key}?consistency=leader"));
-    let answer = caller.call_any(&request).await.ok()?;
+    let Ok(answer) = caller.call_any(&request).await else { return Ok(None) };
+    let answer = answer.unbroken()?;
     let known = answer.status == 200 || answer.body["code"] == "SH0307";
-    known.then_some(answer)
+    Ok(known.then_some(answer))
 }
 
 /// A swap of what is expected for a value of its own, so that each value was set once.
@@ -106,15 +116,20 @@ async fn attempt(
     request.idempotency_key = Some(told.clone());
     let unknown = Ask::Swap { expect, new: id, found: None, swapped: false };
     match repeat(caller, &request).await {
-        (Outcome::Acked, _) => {}
-        (Outcome::Refused | Outcome::Unknown, _) => return (unknown, Told::Nothing),
+        Ok((Outcome::Acked, _)) => {}
+        Ok((Outcome::Refused | Outcome::Unknown, _)) => return (unknown, Told::Nothing),
+        Err(error) => return (unknown, Told::Broken(error)),
     }
     let mut since = Instant::now();
     while since.elapsed() < TELL {
         if !seat.stopped() {
             since = Instant::now();
         }
-        if let Some(Answer { status: 200, body }) = row(caller, &told).await
+        let found = match row(caller, &told).await {
+            Ok(found) => found,
+            Err(error) => return (unknown, Told::Broken(error)),
+        };
+        if let Some(Answer { status: 200, body }) = found
             && let (Some(found), Some(swapped)) =
                 (body["value"]["found"].as_u64(), body["value"]["swapped"].as_bool())
         {
