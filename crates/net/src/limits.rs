@@ -47,6 +47,8 @@ pub const COMMANDS_MAX: usize = 1024;
 /// Reaching, handshake and stream set-up of one connection; also how long a frozen peer holds a
 /// dial.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(4);
+/// Clients whom the system holds until they are accepted.
+pub const BACKLOG: u32 = 1024;
 /// Opening one lane's stream on a standing connection.
 pub const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Wait before a known peer's second dial; the first is made at once, since most losses are

@@ -1,6 +1,7 @@
 //! Listeners for clients: Kafka and HTTP.
 //!
-//! Promises that a taken port is told with who holds it, where the system lets us see that.
+//! Promises that a taken port is told with who holds it, where the system lets us see that, and that whoever comes before
+//! they are served is refused, so that he turns to another peer at once.
 
 use crate::{error::Error, limits};
 use std::{
@@ -9,16 +10,41 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 use tokio::{
-    net::{TcpListener, TcpStream, UdpSocket},
+    net::{TcpListener, TcpSocket, TcpStream, UdpSocket},
     time::timeout,
 };
 
 /// The kernel's table of sockets has a line for each; more than this is not searched.
 const LINES_MAX: usize = 100_000;
 
-/// Binds a listener; port 0 takes a free one.
-pub async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|error| why(address, &error))
+/// A port that is ours, and at which nobody is let in yet.
+pub struct Port {
+    socket: TcpSocket,
+    /// Where it is, with the port that was taken.
+    pub address: SocketAddr,
+}
+
+impl Port {
+    /// Takes a port; 0 takes a free one.
+    pub fn take(address: SocketAddr) -> Result<Self, Error> {
+        let taken = || {
+            let socket = match address {
+                SocketAddr::V4(_) => TcpSocket::new_v4(),
+                SocketAddr::V6(_) => TcpSocket::new_v6(),
+            }?;
+            // A restart must not wait until the connections before it are forgotten.
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            let address = socket.local_addr()?;
+            Ok(Self { socket, address })
+        };
+        taken().map_err(|error| why(address, &error))
+    }
+
+    /// Lets clients in: from now on somebody must accept them.
+    pub fn listen(self) -> Result<TcpListener, Error> {
+        self.socket.listen(limits::BACKLOG).map_err(|error| why(self.address, &error))
+    }
 }
 
 /// Whether an address can be listened on; says who has it if not.
@@ -112,9 +138,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_taken_port_names_its_holder() {
-        let first = listen("127.0.0.1:0".parse().expect("an address")).await.expect("a free port");
-        let address = first.local_addr().expect("it is bound");
-        let taken = listen(address).await.expect_err("it is taken");
+        let first = Port::take("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+        let address = first.address;
+        let early = reach(&address.to_string()).await.expect_err("nobody would serve");
+        assert_eq!(early.kind(), ErrorKind::ConnectionRefused);
+        let first = first.listen().expect("it is ours");
+        let Err(taken) = Port::take(address) else { panic!("it is taken") };
         let Error::PortTaken { by, .. } = taken else { panic!("{taken}") };
         if cfg!(target_os = "linux") {
             assert!(by.starts_with(&format!("pid {} (", std::process::id())), "{by}");

@@ -24,6 +24,7 @@ use crate::{gateway, groups, http, limits, membership, problems, shards, tasks};
 use model::catalogue::{Addresses, Enrolled};
 use model::{MeshId, PeerId, Problem, id};
 use net::Net;
+use net::listen::Port;
 use ractor::Actor;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -49,10 +50,10 @@ pub enum Begins {
     Joined,
 }
 
-/// The sockets, opened before anything else so that a taken port is said at once.
+/// The sockets, opened before anything else so that a taken port is said at once. Clients are let in when they can be served.
 struct Doors {
-    kafka: tokio::net::TcpListener,
-    http: tokio::net::TcpListener,
+    kafka: Port,
+    http: Port,
     net: Net,
     news: News,
     addresses: Addresses,
@@ -140,10 +141,8 @@ async fn open_doors(
     host: &str,
 ) -> Result<Doors, Problem> {
     let at = |port: u16| SocketAddr::new(options.bind, port);
-    let kafka = net::listen::listen(at(options.kafka_port)).await;
-    let kafka = kafka.map_err(|e| problems::listen("kafka", &e))?;
-    let http = net::listen::listen(at(options.http_port)).await;
-    let http = http.map_err(|e| problems::listen("http", &e))?;
+    let kafka = Port::take(at(options.kafka_port)).map_err(|e| problems::listen("kafka", &e))?;
+    let http = Port::take(at(options.http_port)).map_err(|e| problems::listen("http", &e))?;
     let consensus_port = if options.mesh_port == 0 { 0 } else { options.mesh_port + 1 };
     let config = net::Config {
         key_seed,
@@ -157,16 +156,15 @@ async fn open_doors(
         true => format!("[{host}]:{port}"),
         false => format!("{host}:{port}"),
     };
-    let port = |l: &tokio::net::TcpListener| l.local_addr().map(|a| a.port()).unwrap_or_default();
     let addresses = Addresses {
         mesh: shown(mesh.port()),
         consensus: shown(consensus.port()),
         kafka: match &options.kafka_advertise {
             Some(told) if told.contains(':') => told.clone(),
-            Some(host) => format!("{host}:{}", port(&kafka)),
-            None => shown(port(&kafka)),
+            Some(host) => format!("{host}:{}", kafka.address.port()),
+            None => shown(kafka.address.port()),
         },
-        http: shown(port(&http)),
+        http: shown(http.address.port()),
     };
     let loopback = host::is_loopback(options.bind, host);
     Ok(Doors { kafka, http, net, news: News::new(events), addresses, loopback })
@@ -296,6 +294,8 @@ async fn wire(
         spread: Arc::default(),
     };
     board.meter.note("start", format!("{} has started", me.name));
+    let kafka = doors.kafka.listen().map_err(|e| problems::listen("kafka", &e))?;
+    let http = doors.http.listen().map_err(|e| problems::listen("http", &e))?;
     write_ports(&folder, &me)?;
     let addresses = me.addresses.clone();
     let told = board.meter.clone();
@@ -324,8 +324,8 @@ async fn wire(
     };
     watch("the network", tokio::spawn(links.run(doors.news)));
     watch("the end of transactions", tokio::spawn(door.clone().watch_transactions()));
-    watch("the Kafka listener", tokio::spawn(gateway::serve(doors.kafka, door)));
-    watch("the HTTP listener", tokio::spawn(http::serve(doors.http, asked)));
+    watch("the Kafka listener", tokio::spawn(gateway::serve(kafka, door)));
+    watch("the HTTP listener", tokio::spawn(http::serve(http, asked)));
     tokio::spawn(try_addresses(addresses, told));
     Peer::run(args, vital).await
 }

@@ -1,7 +1,8 @@
 //! One command line on every machine, `--new` with `--join`: one mesh, in whatever order they start and fall.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
+use std::io::ErrorKind;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 use testnet::ask::Asker;
@@ -112,6 +113,31 @@ fn one_command_line_on_three_machines_makes_one_mesh_in_any_order() {
             order.iter().map(|machine| machines.begin(*machine, &machines.list())).collect();
         machines.are_one(&mut again);
         assert_eq!(founders(&again), 0, "{order:?}");
+    }
+}
+
+#[test]
+fn clients_are_refused_until_they_can_be_served() {
+    let _turn = turn();
+    let machines = Machines::make(2);
+    let ports = mesh_ports(4)[2..].to_vec();
+    let join = [0, 1].map(|machine| format!("--join={}", machines.address(machine)));
+    let doors = [("kafka", ports[0]), ("http", ports[1])];
+    let flags = doors.map(|(door, port)| format!("--{door}-port={port}"));
+    let (at, token) = (machines.ports[0], &machines.token);
+    let (at, token) = (format!("--mesh-port={at}"), format!("--token={token}"));
+    let words = ["start", "--new", &at, &token, &flags[0], &flags[1], &join[0], &join[1]];
+    let mut first = Line::shoal(&words).begin_in(machines.folders[0].path());
+    first.says("waiting: ");
+    for (door, port) in doors {
+        // Who was let in and not answered would wait here, and not go to another peer.
+        let found = TcpStream::connect(("127.0.0.1", port)).map_err(|error| error.kind());
+        assert_eq!(found.err(), Some(ErrorKind::ConnectionRefused), "{door}");
+    }
+    let second = machines.begin(1, &machines.list());
+    machines.are_one(&mut [first, second]);
+    for (door, port) in doors {
+        TcpStream::connect(("127.0.0.1", port)).expect(door);
     }
 }
 
