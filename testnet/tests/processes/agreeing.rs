@@ -134,8 +134,8 @@ fn clients_are_refused_until_they_can_be_served() {
         let found = TcpStream::connect(("127.0.0.1", port)).map_err(|error| error.kind());
         assert_eq!(found.err(), Some(ErrorKind::ConnectionRefused), "{door}");
     }
-    let second = machines.begin(1, &machines.list());
-    machines.are_one(&mut [first, second]);
+    let mut peers = [first, machines.begin(1, &machines.list())];
+    machines.are_one(&mut peers);
     for (door, port) in doors {
         TcpStream::connect(("127.0.0.1", port)).expect(door);
     }
