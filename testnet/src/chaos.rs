@@ -133,6 +133,7 @@ pub fn run(plan: &Plan, interrupted: &AtomicBool) -> anyhow::Result<Report> {
         broken.note("nobody panics", Witness::new(line));
     }
     drop(peers);
+    figures.wire = ground.wire.traffic().to_string();
     let history = broken.unless_done(SERVED, History::read(&histories)).unwrap_or_default();
     figures.gather(&history);
     for why in load::unserved(&history) {

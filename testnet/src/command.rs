@@ -206,6 +206,7 @@ fn entry(what: String, report: Result<&Report, &anyhow::Error>) -> Entry {
                 faults: figures.faults.clone(),
                 acknowledged: figures.acknowledged,
                 all_power_cuts: u64::from(figures.times("power-all")),
+                note: figures.wire.clone(),
                 ..Entry::default()
             }
         }

@@ -51,7 +51,7 @@ fn events(peers: &Peers, peer: usize, folder: &Path) -> anyhow::Result<()> {
     let mut lines = Vec::new();
     let reader = FIRST + peer as u16;
     for partition in 0..partitions(peers, EVENTS)? {
-        pages(peers, peer, EVENTS, partition, |event| {
+        pages(peers, (peer, Copy::Own), EVENTS, partition, |event| {
             let seen = reading::seen(event)?;
             lines.push(Line::Kept(Seen { reader, ..seen }));
             Ok(())
@@ -95,17 +95,28 @@ fn until_caught_up(peers: &Peers) -> anyhow::Result<()> {
     }
 }
 
-/// Each event of a partition, as a peer has it.
+/// Whose copy a peer must read to answer.
+#[derive(Clone, Copy)]
+enum Copy {
+    Own,
+    Any,
+}
+
+/// Each event of a partition, as a peer gives it.
 fn pages(
     peers: &Peers,
-    peer: usize,
+    (peer, copy): (usize, Copy),
     stream: &str,
     partition: u32,
     mut each: impl FnMut(&Value) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut offset = 0;
     loop {
-        let body = peers.get(peer, &reading::page(stream, partition, offset))?;
+        let path = reading::page(stream, partition, offset);
+        let body = match copy {
+            Copy::Own => of_its_own(peers, peer, &path, |body| body["peer"] == peer)?,
+            Copy::Any => peers.get(peer, &path)?,
+        };
         for event in body["events"].as_array().context("an answer has events")? {
             each(event)?;
         }
@@ -115,6 +126,25 @@ fn pages(
         }
         ensure!(next > offset, "partition {partition} of {stream} stands still at {offset}");
         offset = next;
+    }
+}
+
+/// An answer that a peer has from its own copy: one that has not caught up yet hands on another's.
+fn of_its_own(
+    peers: &Peers,
+    peer: usize,
+    path: &str,
+    is_own: impl Fn(&Value) -> bool,
+) -> anyhow::Result<Value> {
+    let began = Instant::now();
+    loop {
+        let body = peers.get(peer, path)?;
+        if is_own(&body) {
+            return Ok(body);
+        }
+        let waits = began.elapsed() < CATCH_UP;
+        ensure!(waits, "p{peer} answers {path} from the copy of another after {CATCH_UP:?}");
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -187,7 +217,10 @@ fn scan(
             "/v1/views/{view}/rows?from={}&limit={ROWS}&consistency={consistency}",
             from.replace('@', "%40").replace(':', "%3A")
         );
-        let body = peers.get(peer, &path)?;
+        let whose = |shard: &Value| consistency == "leader" || shard["peer"] == peer;
+        let body = of_its_own(peers, peer, &path, |body| {
+            body["shards"].as_array().is_some_and(|shards| shards.iter().all(whose))
+        })?;
         for row in body["rows"].as_array().context("a scan has rows")? {
             let key = row["key"].as_str().context("a row's key is text")?;
             let value = row["value"].as_u64().context("a row's value is a number")?;
@@ -206,7 +239,7 @@ fn scan(
 fn marks(peers: &Peers, folder: &Path) -> anyhow::Result<()> {
     let mut lines = Vec::new();
     for partition in 0..partitions(peers, "marks")? {
-        pages(peers, 1, "marks", partition, |event| {
+        pages(peers, (1, Copy::Any), "marks", partition, |event| {
             let value = reading::value(event)?;
             let number = |name: &str| {
                 value[name].as_u64().with_context(|| format!("no number {name} in {value}"))
@@ -232,7 +265,7 @@ fn letters(peers: &Peers, folder: &Path) -> anyhow::Result<Vec<String>> {
         }
         let of_windows = name == format!("windowing.{}.dead", folds::WINDOWS);
         for partition in 0..partitions(peers, name)? {
-            pages(peers, 1, name, partition, |event| {
+            pages(peers, (1, Copy::Any), name, partition, |event| {
                 if !of_windows {
                     given_up.push(format!("{name} has {event}"));
                     return Ok(());

@@ -1,9 +1,16 @@
-//! What the nemesis has done to somebody, and what it needs to take it back.
+//! What the nemesis has done to somebody, how that is taken back, and whether anybody felt it.
 
-use super::limits::Cage;
+use super::clock;
+use super::ground::Ground;
+use super::limits::{Cage, Crowd};
+use super::peers::Peers;
 use super::tracer::Tracer;
-use rustix::process::{Pid, Rlimit};
+use super::wire::Traffic;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// A peer whose clock jumped must tell a time that differs by as much, give or take this.
+const CLOCK_SLACK: Duration = Duration::from_secs(60);
 
 /// What a fault needs to be taken back.
 pub enum Hold {
@@ -13,12 +20,17 @@ pub enum Hold {
     /// As `Down`, and their disks are dead.
     Unpowered(Vec<usize>),
     Paused(usize),
-    Wire,
+    /// What the wire had done before.
+    Wire(Traffic),
     Full(usize),
     Frozen(usize),
     Traced(Tracer),
-    Clock(PathBuf),
-    Descriptors(usize, Pid, Rlimit),
+    Clock {
+        victim: usize,
+        file: PathBuf,
+        seconds: i64,
+    },
+    Descriptors(usize, Crowd),
     Caged(Cage),
 }
 
@@ -43,4 +55,52 @@ impl Begun {
     pub fn in_vain(hold: Hold, why: &str) -> Self {
         Self { hold, more: format!("{why}, which does not count"), had_effect: false }
     }
+}
+
+impl Hold {
+    /// Takes it back. The answer is whether it was felt, as far as that shows only now.
+    pub fn undo(self, ground: &Ground, peers: &mut Peers) -> anyhow::Result<bool> {
+        match self {
+            Self::Nothing => Ok(true),
+            Self::Down(victims) => start(peers, &victims),
+            Self::Unpowered(victims) => {
+                for victim in &victims {
+                    let peer = &mut peers.all[victim - 1];
+                    peer.kill()?;
+                    peer.disk.unmount()?;
+                    peer.disk.mount()?;
+                }
+                start(peers, &victims)
+            }
+            Self::Paused(victim) => {
+                peers.all[victim - 1].resume();
+                Ok(true)
+            }
+            Self::Wire(before) => {
+                ground.wire.heal();
+                Ok(ground.wire.traffic().suffered_since(before))
+            }
+            Self::Full(victim) => peers.all[victim - 1].disk.relieve().map(|()| true),
+            Self::Frozen(victim) => peers.all[victim - 1].disk.thaw().map(|()| true),
+            Self::Traced(tracer) => tracer.let_go().map(|struck| struck > 0),
+            Self::Clock { victim, file, seconds } => {
+                // Its own word for the time, or none.
+                let told = peers.seconds_ahead(victim).ok();
+                clock::set(&file, 0)?;
+                Ok(told.is_some_and(|told| told.abs_diff(seconds) < CLOCK_SLACK.as_secs()))
+            }
+            Self::Descriptors(victim, crowd) => {
+                // If it ended over it, its next process has never had the limit.
+                if peers.all[victim - 1].pid() == Some(crowd.pid()) {
+                    crowd.disperse()?;
+                }
+                Ok(true)
+            }
+            Self::Caged(cage) => Ok(cage.was_felt()),
+        }
+    }
+}
+
+fn start(peers: &mut Peers, victims: &[usize]) -> anyhow::Result<bool> {
+    victims.iter().try_for_each(|victim| peers.start(*victim)).map(|()| true)
 }

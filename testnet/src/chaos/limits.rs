@@ -3,29 +3,74 @@
 use anyhow::Context;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use std::fs;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Descriptors that a peer has left when they run out.
 const SPARE: u64 = 2;
+/// Connections that come in then: more than a peer's numbers have gaps, and than it has left.
+const GUESTS: usize = 64;
+/// How long each may take, and until the limit is met.
+const COMES_IN: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(5);
 /// What a peer may still take before the system ends it.
 const SPARE_BYTES: u64 = 2 << 20;
 
-/// Leaves a process almost no descriptors; what it had before is the answer.
-pub fn take_descriptors(pid: Pid) -> anyhow::Result<Rlimit> {
-    let folder = format!("/proc/{}/fd", pid.as_raw_nonzero());
-    let open = fs::read_dir(&folder).with_context(|| format!("read {folder}"))?;
-    // The limit is on the highest number, and numbers are reused from the lowest.
-    let numbers = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u64>().ok());
-    let most = numbers.max().unwrap_or_default() + 1 + SPARE;
-    let before = rustix::process::getrlimit(Resource::Nofile);
-    let maximum = before.maximum;
-    prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(most), maximum })
-        .context("lower the limit of descriptors")
+/// A process with almost no descriptors left, and connections that ask for more than those.
+pub struct Crowd {
+    pid: Pid,
+    before: Rlimit,
+    /// Held open until the limit is gone.
+    _guests: Vec<TcpStream>,
 }
 
-pub fn give_descriptors(pid: Pid, before: Rlimit) -> anyhow::Result<()> {
-    prlimit(Some(pid), Resource::Nofile, before).context("raise the limit of descriptors")?;
-    Ok(())
+impl Crowd {
+    /// Lowers the limit, then comes in so often that it is met. Whether it was is the other answer.
+    pub fn before(pid: Pid, door: SocketAddr) -> anyhow::Result<(Self, bool)> {
+        // The limit is on the highest number, and numbers are reused from the lowest.
+        let most = highest(pid)? + 1 + SPARE;
+        let before = rustix::process::getrlimit(Resource::Nofile);
+        let maximum = before.maximum;
+        prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(most), maximum })
+            .context("lower the limit of descriptors")?;
+        // The system takes a connection for a process that cannot: one that is refused only shows that it has ended.
+        let guests = (0..GUESTS).map_while(|_| TcpStream::connect_timeout(&door, COMES_IN).ok());
+        let crowd = Self { pid, before, _guests: guests.collect() };
+        let end = Instant::now() + COMES_IN;
+        loop {
+            match open(pid) {
+                Ok(open) if open >= most => return Ok((crowd, true)),
+                Ok(_) if Instant::now() < end => std::thread::sleep(PAUSE),
+                _ => return Ok((crowd, false)),
+            }
+        }
+    }
+
+    pub fn disperse(self) -> anyhow::Result<()> {
+        prlimit(Some(self.pid), Resource::Nofile, self.before)
+            .context("raise the limit of descriptors")?;
+        Ok(())
+    }
+
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+}
+
+fn descriptors(pid: Pid) -> anyhow::Result<impl Iterator<Item = u64>> {
+    let folder = format!("/proc/{}/fd", pid.as_raw_nonzero());
+    let open = fs::read_dir(&folder).with_context(|| format!("read {folder}"))?;
+    Ok(open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
+}
+
+fn highest(pid: Pid) -> anyhow::Result<u64> {
+    Ok(descriptors(pid)?.max().unwrap_or_default())
+}
+
+/// How many descriptors are open.
+fn open(pid: Pid) -> anyhow::Result<u64> {
+    Ok(descriptors(pid)?.count() as u64)
 }
 
 /// Where this machine limits memory: the folder of the groups, the file of the limit, and the file of what is used.
@@ -54,6 +99,16 @@ impl Cage {
         fs::write(cage.0.join(limit), SPARE_BYTES.to_string())?;
         fs::write(cage.0.join("cgroup.procs"), pid.as_raw_nonzero().to_string())?;
         Ok(cage)
+    }
+
+    /// Whether whoever is in it ever asked for more than it may take. Both kinds of groups count that.
+    pub fn was_felt(&self) -> bool {
+        let read = |file: &str| fs::read_to_string(self.0.join(file)).unwrap_or_default();
+        let of_the_second = read("memory.events");
+        let times = of_the_second.lines().find_map(|line| line.strip_prefix("max "));
+        let of_the_first = read("memory.failcnt");
+        let times = times.unwrap_or(&of_the_first).trim();
+        times.parse::<u64>().is_ok_and(|times| times > 0)
     }
 }
 

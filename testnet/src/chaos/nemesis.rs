@@ -8,11 +8,11 @@ use super::fault::{Kind, Strike};
 use super::ground::Ground;
 use super::heal;
 use super::hold::{Begun, Hold};
-use super::limits::{self, Cage};
-use super::peers::Peers;
+use super::limits::{Cage, Crowd};
+use super::peers::{KAFKA, Peers};
 use super::tracer::Tracer;
 use super::wire::Link;
-use super::{clock, load};
+use super::{clock, ground, load};
 use crate::still::Still;
 use anyhow::Context;
 use std::collections::BTreeMap;
@@ -35,6 +35,8 @@ struct Active {
     victims: Vec<usize>,
     until: Instant,
     hold: Hold,
+    /// It did something when it began; some show only at their end whether anybody felt them.
+    had_effect: bool,
 }
 
 fn is_of_the_wire(kind: Kind) -> bool {
@@ -104,7 +106,7 @@ impl<'a> Nemesis<'a> {
         }
         if is_of_the_wire(kind) {
             // One at a time: the new one takes the place of the old one.
-            self.take_back(|active| matches!(active.hold, Hold::Wire))?;
+            self.take_back(|active| matches!(active.hold, Hold::Wire(_)))?;
         }
         if kind.costs_a_copy() {
             self.take_back(|_| true)?;
@@ -128,11 +130,8 @@ impl<'a> Nemesis<'a> {
             _ => String::new(),
         };
         self.tell(format!("{} {}{aim}, for {lasts:.1} s{more}{late}", kind.name(), whom.join(" ")));
-        if had_effect {
-            *self.tally.entry(kind.name()).or_default() += 1;
-        }
         let until = Instant::now() + strike.lasts;
-        self.active.push(Active { kind, victims, until, hold });
+        self.active.push(Active { kind, victims, until, hold, had_effect });
         Ok(())
     }
 
@@ -192,7 +191,8 @@ impl<'a> Nemesis<'a> {
             }
             Kind::Stutter => return self.stutter(first, strike),
             Kind::Split | Kind::OneWay | Kind::Deaf | Kind::Lossy => {
-                return Ok(Begun::of(Hold::Wire).told(self.spoil(strike, first)));
+                let before = self.ground.wire.traffic();
+                return Ok(Begun::of(Hold::Wire(before)).told(self.spoil(strike, first)));
             }
             Kind::DiskFull => {
                 self.peers.all[first - 1].disk.fill()?;
@@ -208,7 +208,13 @@ impl<'a> Nemesis<'a> {
             Kind::Clock => return self.jump(first, strike),
             Kind::Descriptors => {
                 let pid = self.peers.all[first - 1].pid().context("it runs")?;
-                Hold::Descriptors(first, pid, limits::take_descriptors(pid)?)
+                let (crowd, met) = Crowd::before(pid, (ground::address(first), KAFKA).into())?;
+                let hold = Hold::Descriptors(first, crowd);
+                return Ok(if met {
+                    Begun::of(hold)
+                } else {
+                    Begun::in_vain(hold, " (it has more)")
+                });
             }
             Kind::Memory => {
                 let pid = self.peers.all[first - 1].pid().context("it runs")?;
@@ -314,7 +320,8 @@ impl<'a> Nemesis<'a> {
         let seconds = if strike.dice.percent(50.0) { JUMP_SECONDS } else { -JUMP_SECONDS };
         let file = self.clocks.get(victim - 1).context("the peers have clocks of their own")?;
         clock::set(file, seconds)?;
-        Ok(Begun::of(Hold::Clock(file.clone())).told(format!(" ({seconds:+} s)")))
+        let hold = Hold::Clock { victim, file: file.clone(), seconds };
+        Ok(Begun::of(hold).told(format!(" ({seconds:+} s)")))
     }
 
     /// Takes back what is chosen.
@@ -325,50 +332,16 @@ impl<'a> Nemesis<'a> {
                 at += 1;
                 continue;
             }
-            let active = self.active.remove(at);
-            let kind = active.kind.name();
-            self.undo(active.hold).with_context(|| format!("take {kind} back"))?;
+            let Active { kind, hold, had_effect, .. } = self.active.remove(at);
+            let kind = kind.name();
+            let felt = hold.undo(self.ground, self.peers);
+            match felt.with_context(|| format!("take {kind} back"))? {
+                true if had_effect => *self.tally.entry(kind).or_default() += 1,
+                false if had_effect => self.tell(format!("{kind} was not felt: it does not count")),
+                _ => {}
+            }
         }
         Ok(())
-    }
-
-    fn undo(&mut self, hold: Hold) -> anyhow::Result<()> {
-        match hold {
-            Hold::Nothing => Ok(()),
-            Hold::Down(victims) => victims.iter().try_for_each(|victim| self.peers.start(*victim)),
-            Hold::Unpowered(victims) => {
-                self.kill(&victims)?;
-                for victim in &victims {
-                    let disk = &self.peers.all[victim - 1].disk;
-                    disk.unmount()?;
-                    disk.mount()?;
-                }
-                victims.iter().try_for_each(|victim| self.peers.start(*victim))
-            }
-            Hold::Paused(victim) => {
-                self.peers.all[victim - 1].resume();
-                Ok(())
-            }
-            Hold::Wire => {
-                self.ground.wire.heal();
-                Ok(())
-            }
-            Hold::Full(victim) => self.peers.all[victim - 1].disk.relieve(),
-            Hold::Frozen(victim) => self.peers.all[victim - 1].disk.thaw(),
-            Hold::Traced(tracer) => tracer.let_go(),
-            Hold::Clock(file) => clock::set(&file, 0),
-            Hold::Descriptors(victim, pid, before) => {
-                // If it ended over it, its next process has never had the limit.
-                if self.peers.all[victim - 1].pid() == Some(pid) {
-                    limits::give_descriptors(pid, before)?;
-                }
-                Ok(())
-            }
-            Hold::Caged(cage) => {
-                drop(cage);
-                Ok(())
-            }
-        }
     }
 }
 
@@ -378,7 +351,7 @@ impl Drop for Nemesis<'_> {
         for active in std::mem::take(&mut self.active) {
             match active.hold {
                 Hold::Paused(_) | Hold::Frozen(_) | Hold::Traced(_) => {
-                    if let Err(error) = self.undo(active.hold) {
+                    if let Err(error) = active.hold.undo(self.ground, self.peers) {
                         eprintln!("{} stays: {error:#}", active.kind.name());
                     }
                 }

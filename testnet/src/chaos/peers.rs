@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal};
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Peers of a run.
 pub const COUNT: usize = 3;
@@ -108,6 +108,18 @@ impl Peers {
         let body: serde_json::Value = response.body_mut().read_json()?;
         ensure!(response.status().as_u16() == 200, "p{peer} {path}: {body}");
         Ok(body)
+    }
+
+    /// By how many seconds a peer's own clock is ahead of this one, by the date of its answers.
+    pub fn seconds_ahead(&self, peer: usize) -> anyhow::Result<i64> {
+        let url = format!("http://{}:{HTTP}/v1/members", ground::address(peer));
+        let response = self.agent.get(&url).call()?;
+        let date = response.headers().get("date").context("an answer has a date")?.to_str()?;
+        let told = httpdate::parse_http_date(date).with_context(|| format!("no date: {date}"))?;
+        let now = SystemTime::now();
+        let seconds = |time: Duration| time.as_secs() as i64;
+        let behind = || now.duration_since(told).map_or(0, seconds);
+        Ok(told.duration_since(now).map_or_else(|_| -behind(), seconds))
     }
 
     pub fn start(&mut self, peer: usize) -> anyhow::Result<()> {

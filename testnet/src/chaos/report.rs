@@ -28,6 +28,8 @@ pub struct Figures {
     pub longest_silence_seconds: f64,
     /// How often a peer ended by itself.
     pub ended_by_itself: u32,
+    /// What happened to packets on the wire, in words.
+    pub wire: String,
 }
 
 /// Faults over, every shard is led and has all its voters, in time.
@@ -156,6 +158,7 @@ impl fmt::Display for Report {
             "times         whole again {:.1} s after the last fault; no partition silent longer than {:.1} s",
             figures.healed_seconds, figures.longest_silence_seconds
         )?;
+        writeln!(f, "wire          {}", figures.wire)?;
         writeln!(f, "peers         ended by themselves {} times", figures.ended_by_itself)?;
         for (name, looked) in &self.proven {
             writeln!(f, "  holds       {name} ({looked} looked at)")?;

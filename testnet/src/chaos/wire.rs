@@ -6,6 +6,7 @@ use super::ground;
 use anyhow::Context;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::fmt;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,7 +37,28 @@ pub struct Traffic {
     pub passed: u64,
     pub lost: u64,
     pub doubled: u64,
+    /// Held up once more, for others to overtake.
+    pub overtaken: u64,
     pub held: u64,
+}
+
+impl Traffic {
+    /// Whether any packet met with something since then.
+    pub fn suffered_since(&self, before: Self) -> bool {
+        let sum = |traffic: Self| traffic.lost + traffic.doubled + traffic.held;
+        sum(*self) > sum(before)
+    }
+}
+
+impl fmt::Display for Traffic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { passed, lost, doubled, overtaken, held } = self;
+        write!(
+            f,
+            "{passed} packets passed, {lost} were lost, {doubled} doubled, {held} held up, \
+             {overtaken} of these for others to overtake"
+        )
+    }
 }
 
 struct Links {
@@ -173,6 +195,7 @@ impl Links {
         let jitter = Duration::from_micros(self.dice.below(jitter_us.saturating_add(1)));
         let mut until = now + link.delay + jitter;
         if self.dice.percent(link.overtaken_percent) {
+            self.traffic.overtaken += 1;
             until += link.delay + Duration::from_millis(5);
         } else {
             let last = self.last.entry((from, to)).or_insert(until);

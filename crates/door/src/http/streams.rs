@@ -110,6 +110,8 @@ pub struct Events {
     pub next: i64,
     /// The offset after the last committed event.
     pub high: i64,
+    /// The peer whose copy was read; `high` is always its leader's.
+    pub peer: i32,
 }
 
 /// One event.

@@ -131,6 +131,8 @@ pub struct ShardPosition {
     pub term: u64,
     pub index: u64,
     pub age_ms: u64,
+    /// The peer whose replica answered.
+    pub peer: i32,
 }
 
 /// `GET /v1/views/{name}/positions?…`

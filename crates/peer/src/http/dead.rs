@@ -91,7 +91,7 @@ impl Dead {
         let mut found = Vec::new();
         let mut next = from;
         while next < below && found.len() < max {
-            let batches = events::batches(&self.asked, id, shard, next, below).await?;
+            let (batches, _) = events::batches(&self.asked, id, shard, next, below).await?;
             let Some(last) = batches.last() else { break };
             let end = last.next_offset();
             for batch in &batches {

@@ -14,7 +14,7 @@ use door::trace::{Parent, TRACEPARENT};
 use futures::future::join_all;
 use model::catalogue::Stream;
 use model::hash::{hash128, shard_of};
-use model::{Batch, Op, Origin, PartitionId, Problem, ShardId};
+use model::{Batch, Op, Origin, PartitionId, PeerId, Problem, ShardId};
 use net::Lane;
 use replica::Answer;
 use std::collections::BTreeMap;
@@ -259,7 +259,7 @@ async fn read_once(
         .into());
     }
     let max = query.max.clamp(1, door::http::READ_MAX);
-    let batches = batches(asked, partition, shard, query.offset, high).await?;
+    let (batches, peer) = batches(asked, partition, shard, query.offset, high).await?;
     let mut events = Vec::new();
     let mut next = query.offset;
     'batches: for batch in &batches {
@@ -278,7 +278,7 @@ async fn read_once(
         }
         next = next.max(batch.next_offset());
     }
-    Ok(Events { events, next, high })
+    Ok(Events { events, next, high, peer: peer.0 })
 }
 
 pub(super) fn malformed(error: model::batch::Error) -> Failure {
@@ -312,15 +312,17 @@ fn read_here(
     Ok(found)
 }
 
+/// Batches of a partition, and the peer whose copy they are of: this one's if it has them, else the leader's.
 pub(super) async fn batches(
     asked: &Asked,
     partition: PartitionId,
     shard: ShardId,
     from: i64,
     below: i64,
-) -> Result<Vec<Batch>, Failure> {
+) -> Result<(Vec<Batch>, PeerId), Failure> {
+    let board = &asked.router.board;
     if from >= below {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), board.me()));
     }
     let broken = |because: String| {
         Failure::from(Problem::new(
@@ -330,24 +332,26 @@ pub(super) async fn batches(
             "read them through another peer",
         ))
     };
-    let board = &asked.router.board;
     let leader = board.leader(shard);
     let enough = board.mark(partition).is_some_and(|mark| mark.stable >= below);
     if enough && board.here(shard) {
         match read_here(asked, partition, from, below) {
-            Ok(found) => return Ok(board.shown(partition, found)),
+            Ok(found) => return Ok((board.shown(partition, found), board.me())),
             Err(error) if leader == Some(board.me()) => return Err(broken(error.to_string())),
             Err(error) => tracing::warn!(?partition, %error, "events are read at their leader"),
         }
     }
-    let Some(key) = leader.and_then(|peer| board.key_of(peer)) else { return Ok(Vec::new()) };
+    let Some((leader, key)) = leader.and_then(|peer| Some((peer, board.key_of(peer)?))) else {
+        return Ok((Vec::new(), board.me()));
+    };
     let bytes_max = limits::BATCH_BYTES as u32;
     let ask = Ask::Batches { partition, shard, from, below, bytes_max };
     match asked.router.calls.ask(&key, Lane::Request, ask).await {
         Ok(Said::Batches(found)) => {
-            found.into_iter().map(Batch::trusted).collect::<Result<_, _>>().map_err(malformed)
+            let found = found.into_iter().map(Batch::trusted).collect::<Result<_, _>>();
+            Ok((found.map_err(malformed)?, leader))
         }
         Ok(Said::No(why)) => Err(broken(why)),
-        _ => Ok(Vec::new()),
+        _ => Ok((Vec::new(), leader)),
     }
 }

@@ -150,6 +150,7 @@ async fn scan(
             term: place.term,
             index: place.index,
             age_ms: place.age_ms,
+            peer: place.peer.0,
         };
         let ended = !more || rows.len() < count || count == 0;
         match rows.last() {

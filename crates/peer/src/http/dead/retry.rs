@@ -125,7 +125,7 @@ async fn event(
     if !(start..next).contains(&of.offset) {
         return Ok(None);
     }
-    let batches = events::batches(&dead.asked, id, shard, of.offset, of.offset + 1).await?;
+    let (batches, _) = events::batches(&dead.asked, id, shard, of.offset, of.offset + 1).await?;
     for batch in &batches {
         for record in batch.records(crate::limits::BATCH_PLAIN_BYTES).map_err(events::malformed)? {
             let record = record.map_err(events::malformed)?;
