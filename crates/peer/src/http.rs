@@ -31,6 +31,7 @@ use crate::gateway::Door;
 use crate::router::Router;
 use crate::space::Space;
 use crate::tasks;
+use crate::throttle::Throttle;
 use axum::{Router as Axum, middleware};
 use ractor::ActorRef;
 use routes::Routes;
@@ -49,6 +50,7 @@ pub struct Asked {
     pub tasks: ActorRef<tasks::Msg>,
     pub segments: Arc<Segments>,
     pub space: Arc<Space>,
+    pub throttle: Arc<Throttle>,
     pub aside: Arc<store::Aside>,
     /// Names this peer is called by, beside loopback's: what Host may say.
     pub names: Arc<Vec<String>>,

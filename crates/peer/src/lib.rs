@@ -35,6 +35,7 @@ mod stay;
 mod survey;
 mod task;
 mod tasks;
+mod throttle;
 mod upkeep;
 mod writer;
 

@@ -27,6 +27,8 @@ pub struct Options {
     pub http_port: u16,
     /// Partitions of all streams together: more are not made through this peer.
     pub partitions_max: u32,
+    /// Bytes of snapshots that this peer takes a second.
+    pub fetch_rate: u64,
     /// The mesh's port; consensus takes the next one.
     pub mesh_port: u16,
     /// The number of shards to found with; where there is a mesh already, the number that it must have.

@@ -26,6 +26,7 @@ use crate::keeper::{self, Keeper};
 use crate::limits;
 use crate::snapshot::{Exports, Fetcher, Tenure};
 use crate::space::Space;
+use crate::throttle::Throttle;
 use crate::wall_ms;
 use crate::writer::Writer;
 use bytes::Bytes;
@@ -61,6 +62,7 @@ pub struct Args {
     pub durable: BTreeMap<ShardId, u64>,
     pub exports: Arc<Exports>,
     pub calls: Arc<Calls>,
+    pub throttle: Arc<Throttle>,
     pub fatal: tokio::sync::mpsc::UnboundedSender<String>,
 }
 
@@ -228,6 +230,7 @@ impl Actor for Shards {
             segments: args.segments.clone(),
             tables: args.tables.clone(),
             shards: me.clone(),
+            throttle: args.throttle,
             permits: Arc::new(Semaphore::new(limits::SNAPSHOTS)),
         };
         let slots = (0..args.board.shards()).map(|_| None).collect();

@@ -8,6 +8,7 @@ use crate::call::{Ask, Calls, Failed, Piece, Said, Where};
 use crate::limits;
 use crate::meter::Meter;
 use crate::shards;
+use crate::throttle::Throttle;
 use bytes::Bytes;
 use dashmap::DashMap;
 use model::{Batch, HardState, PartitionId, PeerId, ReplicaId, ShardId, codec, hash};
@@ -144,6 +145,7 @@ pub struct Fetcher {
     pub segments: Arc<Segments>,
     pub tables: Arc<Tables>,
     pub shards: ActorRef<shards::Msg>,
+    pub throttle: Arc<Throttle>,
     /// Snapshots fetched at once.
     pub permits: Arc<tokio::sync::Semaphore>,
 }
@@ -210,7 +212,7 @@ impl Fetcher {
         while (bytes.len() as u64) < manifest.size {
             match self.piece(manifest, Where::Small(bytes.len() as u64), key).await? {
                 Piece::Small(piece) if !piece.is_empty() => {
-                    self.meter.handoff_bytes.inc_by(piece.len() as u64);
+                    self.took(piece.len() as u64).await;
                     bytes.extend_from_slice(&piece);
                 }
                 _ => return Err("its fold is not what was asked for".into()),
@@ -244,7 +246,7 @@ impl Fetcher {
             }
             after = Some(last);
             let bytes = rows.iter().map(|(_, key, value)| (key.len() + value.len()) as u64).sum();
-            self.meter.handoff_bytes.inc_by(bytes);
+            self.took(bytes).await;
             fold.bring(&rows);
             let tables = self.tables.clone();
             let put = move || tables.put(shard, generation, &rows);
@@ -252,6 +254,12 @@ impl Fetcher {
                 return Err("another snapshot has overtaken it".into());
             }
         }
+    }
+
+    /// Bytes came: more is asked for when the rate allows it.
+    async fn took(&self, bytes: u64) {
+        self.meter.handoff_bytes.inc_by(bytes);
+        tokio::time::sleep(self.throttle.book(Instant::now(), bytes)).await;
     }
 
     /// Asks for one piece, again where the way is bad for a while: what is here already stays.
@@ -304,7 +312,7 @@ impl Fetcher {
                 return Err("its batches are not to be had".into());
             };
             let reached = last.next_offset();
-            self.meter.handoff_bytes.inc_by(batches.iter().map(Batch::size).sum::<usize>() as u64);
+            self.took(batches.iter().map(Batch::size).sum::<usize>() as u64).await;
             // Events may have been deleted up to inside of the first batch, which is kept whole.
             let joins = batches[0].base_offset() >= at || (at == start && reached > at);
             if !joins || reached > next {

@@ -20,6 +20,7 @@ use crate::peer::{self, Peer, Running};
 use crate::router::Router;
 use crate::snapshot::Exports;
 use crate::space::Space;
+use crate::throttle::Throttle;
 use crate::{gateway, groups, http, limits, membership, problems, shards, tasks};
 use model::catalogue::{Addresses, Enrolled};
 use model::{MeshId, PeerId, Problem, id};
@@ -202,7 +203,9 @@ async fn wire(
     let segments = kept.segments.clone();
     let folder = Arc::new(folder);
     let space = Arc::new(Space::new(folder.clone()));
+    let throttle = Arc::new(Throttle::new(options.fetch_rate));
     let args = shards::Args {
+        throttle: throttle.clone(),
         space: space.clone(),
         aside: aside.clone(),
         board: board.clone(),
@@ -288,6 +291,7 @@ async fn wire(
         tasks: tasks.clone(),
         segments: segments.clone(),
         space: space.clone(),
+        throttle,
         aside,
         names: Arc::new(options.advertise.iter().cloned().collect()),
         settings: options.settings.as_slice().into(),

@@ -25,6 +25,7 @@ pub(crate) const KEYS: &[(&str, &str, &str)] = &[
     ("mesh.port", "--mesh-port", "7946"),
     ("mesh.shards", "--shards", "64"),
     ("mesh.partitions_max", "--partitions-max", "20000"),
+    ("mesh.fetch_mib_s", "--fetch-mib-s", "64"),
     ("kafka.port", "--kafka-port", "9092"),
     ("kafka.advertise", "--kafka-advertise", "as peer.advertise"),
     ("kafka.single_address", "--kafka-single-address", "false"),

@@ -26,6 +26,8 @@ pub struct Plan {
     /// Bytes of events that would travel, by the mean of the shards that the answering peer holds; null where it
     /// holds none.
     pub bytes_about: Option<u64>,
+    /// Seconds that this takes the peer that gets the most, if all take as many bytes a second as the answering peer.
+    pub seconds_about: Option<u64>,
 }
 
 /// One replica's way; without `from` a shard gains a copy, without `to` it loses one.

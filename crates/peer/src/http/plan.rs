@@ -8,7 +8,7 @@ use door::http::{Plan, PlanMove, PlanQuery};
 use model::catalogue::{Addresses, Away, Catalogue, Enrolled};
 use model::hash::shard_of;
 use model::{PartitionId, PeerId, Problem, ShardId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Peers that a plan may add: what a ring of them costs to compute is bounded by it.
 const ADD_MAX: u16 = 1_000;
@@ -43,12 +43,24 @@ fn planned(asked: &Asked, query: &PlanQuery) -> Result<Plan, Problem> {
         })
         .collect();
     let coming = moves.iter().filter(|it| it.to.is_some()).count() as u64;
+    let mean = mean_bytes(asked, &catalogue);
     Ok(Plan {
-        moves,
         replicas: now.targets().map(|(_, peers)| peers.len() as u32).sum(),
         leads: plan.leads.len() as u32,
-        bytes_about: mean_bytes(asked, &catalogue).map(|mean| mean.saturating_mul(coming)),
+        bytes_about: mean.map(|mean| mean.saturating_mul(coming)),
+        seconds_about: mean
+            .map(|mean| mean.saturating_mul(most_to_one(&moves)).div_ceil(asked.throttle.rate())),
+        moves,
     })
+}
+
+/// How many copies the peer takes that takes the most: it is the last to be done.
+fn most_to_one(moves: &[PlanMove]) -> u64 {
+    let mut taken = BTreeMap::<i32, u64>::new();
+    for to in moves.iter().filter_map(|it| it.to) {
+        *taken.entry(to).or_default() += 1;
+    }
+    taken.into_values().max().unwrap_or_default()
 }
 
 /// The catalogue as it would be.

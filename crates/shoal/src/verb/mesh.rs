@@ -74,9 +74,12 @@ fn planned(answer: &Value, names: &Names) -> String {
     };
     let mut text = show::table(&["SHARD", "FROM", "TO"], rows.iter().map(cells));
     let coming = rows.iter().filter(|row| !row["to"].is_null()).count();
-    let bytes = match answer["bytes_about"].as_u64() {
-        Some(bytes) => format!("about {:.1} MiB of events travel", bytes as f64 / 1_048_576.0),
-        None => "the peer that was asked holds no shard and cannot say how many bytes".to_owned(),
+    let bytes = match (answer["bytes_about"].as_u64(), answer["seconds_about"].as_u64()) {
+        (Some(bytes), Some(seconds)) => format!(
+            "about {:.1} MiB of events travel, in {seconds} s or more",
+            bytes as f64 / 1_048_576.0
+        ),
+        _ => "the peer that was asked holds no shard and cannot say how many bytes".to_owned(),
     };
     text.push_str(&format!(
         "\n{coming} of {} copies move, {} shards get another leader, {bytes}",
@@ -131,10 +134,9 @@ mod tests {
     fn a_plan_tells_moves_leads_and_bytes() {
         let names = Names::of(&json!({}));
         let answer = json!({"moves": [{"shard": 3, "from": 1, "to": 4}], "replicas": 9, "leads": 2,
-            "bytes_about": 3_145_728});
+            "bytes_about": 3_145_728, "seconds_about": 2});
         let text = planned(&answer, &names);
-        let last =
-            "1 of 9 copies move, 2 shards get another leader, about 3.0 MiB of events travel";
+        let last = "1 of 9 copies move, 2 shards get another leader, about 3.0 MiB of events travel, in 2 s or more";
         assert!(text.ends_with(last), "{text}");
     }
 }

@@ -63,6 +63,9 @@ pub(crate) struct Args {
     /// Partitions of all streams together; this peer makes no more [default: 20000].
     #[arg(long, value_name = "COUNT")]
     partitions_max: Option<u32>,
+    /// MiB a second that this peer takes of shards that move to it [default: 64].
+    #[arg(long, value_name = "MIB")]
+    fetch_mib_s: Option<u32>,
     /// A new mesh's number of shards, for ever; a power of two [default: 64].
     #[arg(long)]
     shards: Option<u16>,
@@ -264,6 +267,7 @@ fn settings(args: &Args) -> Result<Settings, Problem> {
         ("mesh.port", one(number(args.mesh_port))),
         ("mesh.shards", one(number(args.shards))),
         ("mesh.partitions_max", one(args.partitions_max.map(|most| most.to_string()))),
+        ("mesh.fetch_mib_s", one(args.fetch_mib_s.map(|rate| rate.to_string()))),
         ("kafka.port", one(number(args.kafka_port))),
         ("kafka.advertise", one(args.kafka_advertise.clone())),
         ("kafka.single_address", one(args.kafka_single_address.then(|| "true".to_owned()))),
@@ -329,6 +333,15 @@ fn options(args: &Args, settings: &Settings, pipelines: Mesh) -> Result<peer::Op
             format!("--weight {}", ring::WEIGHT_MAX),
         ));
     }
+    let fetch_mib_s: u32 = settings.value("mesh.fetch_mib_s", peer::limits::FETCH_MIB_S)?;
+    if fetch_mib_s == 0 {
+        return Err(Problem::new(
+            "SH0001",
+            "a peer cannot take shards at 0 MiB a second",
+            "no shard would ever have moved to it",
+            format!("--fetch-mib-s {}", peer::limits::FETCH_MIB_S),
+        ));
+    }
     let name = text("peer.name");
     if let Some(Err(error)) = name.as_deref().map(model::name::check) {
         return Err(Problem::new(
@@ -355,6 +368,7 @@ fn options(args: &Args, settings: &Settings, pipelines: Mesh) -> Result<peer::Op
         http_port: settings.value("http.port", 8080)?,
         mesh_port: settings.value("mesh.port", 7946)?,
         partitions_max: settings.value("mesh.partitions_max", peer::limits::PARTITIONS)?,
+        fetch_rate: u64::from(fetch_mib_s) << 20,
         shards,
         replaces: args.replace.clone(),
         without_damaged: args.without_damaged,
