@@ -109,15 +109,11 @@ pub fn run(plan: &Plan, interrupted: &AtomicBool) -> anyhow::Result<Report> {
     for why in std::mem::take(&mut nemesis.unhealed) {
         broken.note(HEALS, Witness::new(why));
     }
+    let at_all = std::mem::take(&mut nemesis.at_all);
     drop(nemesis);
     let command = plan.command();
     let mut figures = Figures { command, seed: plan.seed, faults, ..Figures::default() };
     figures.minutes = plan.length.as_secs_f64() / 60.0;
-    if plan.kinds.is_none()
-        && let Err(why) = fault::enough(plan.length, &figures.faults)
-    {
-        broken.note("the faults of a run", Witness::new(why));
-    }
     let whole = broken.unless_done(HEALS, heal::wait(&mut peers, HEAL));
     figures.healed_seconds = whole.unwrap_or_default().as_secs_f64();
     let whole_at = whole.map(|_| crate::history::now());
@@ -128,6 +124,10 @@ pub fn run(plan: &Plan, interrupted: &AtomicBool) -> anyhow::Result<Report> {
     go_on(interrupted)?;
     for peer in &peers.all {
         figures.ended_by_itself += peer.ends.len() as u32;
+        if let Some(words) = peer.causeless.first() {
+            let why = format!("p{} ended by itself, and nothing had been done to it", peer.number);
+            broken.note("no peer ends without a reason", Witness::new(why).line(words));
+        }
     }
     if let Some(line) = peers.panics()?.first() {
         broken.note("nobody panics", Witness::new(line));
@@ -136,6 +136,12 @@ pub fn run(plan: &Plan, interrupted: &AtomicBool) -> anyhow::Result<Report> {
     figures.wire = ground.wire.traffic().to_string();
     let history = broken.unless_done(SERVED, History::read(&histories)).unwrap_or_default();
     figures.gather(&history);
+    figures.count_at_work(&at_all, &history);
+    if plan.kinds.is_none()
+        && let Err(why) = fault::enough(plan.length, &figures.faults)
+    {
+        broken.note("the faults of a run", Witness::new(why));
+    }
     for why in load::unserved(&history) {
         broken.note(SERVED, why);
     }

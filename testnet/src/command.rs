@@ -79,7 +79,7 @@ struct AddArgs {
     #[arg(long)]
     what: String,
     /// `passed`, or what broke.
-    #[arg(long, default_value = "passed")]
+    #[arg(long)]
     verdict: String,
     #[arg(long, default_value_t = 0)]
     group_seeds: u64,
@@ -255,7 +255,12 @@ fn entry_of_kills(kills: usize, ran: Result<&Tally, &anyhow::Error>) -> Entry {
 fn of_ledger(verb: LedgerVerb) -> anyhow::Result<ExitCode> {
     let own = Ledger::own();
     match verb {
-        LedgerVerb::Sum => println!("{}", Sum::of(&own.entries()?)),
+        LedgerVerb::Sum => {
+            let mut entries = own.entries()?;
+            println!("{}", Sum::of(&entries));
+            entries.retain(ledger::is_of_this_history);
+            println!("\nof commits that can be checked out here:\n{}", Sum::of(&entries));
+        }
         LedgerVerb::Tried => {
             let (commit, tree) = ledger::tried()?;
             println!("{commit} {tree}");
@@ -328,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_line_of_the_ledger_may_say_what_real_peers_went_through() {
-        let words = "testnet ledger add --what by-hand --minutes 2.5 --acknowledged 9000 --faults";
+        let words = "testnet ledger add --what by-hand --verdict passed --minutes 2.5 --acknowledged 9000 --faults";
         let of = |more: &[&str]| {
             Cli::try_parse_from(words.split(' ').chain(more.iter().copied())).map(|cli| {
                 let Command::Ledger(LedgerVerb::Add(args)) = cli.command else {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// A run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -153,6 +153,14 @@ pub fn tried() -> anyhow::Result<Tried> {
     let changed = git(&["status", "--porcelain", "--", ":/", ":!LEDGER.jsonl"])?;
     let tree = git(&["rev-parse", "--short=10", "HEAD^{tree}"])?;
     Ok((if changed.is_empty() { commit } else { format!("{commit}+") }, tree))
+}
+
+/// Whether what was tried is a commit of this history, without changes.
+pub fn is_of_this_history(entry: &Entry) -> bool {
+    let mut git = Command::new("git");
+    git.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::null());
+    git.args(["merge-base", "--is-ancestor", &entry.commit, "HEAD"]);
+    git.status().is_ok_and(|status| status.success())
 }
 
 fn said(command: &mut Command) -> anyhow::Result<String> {

@@ -132,6 +132,14 @@ impl Kind {
         matches!(self, Self::Rot | Self::SyncError)
     }
 
+    /// A peer to which it is done may end over it: its disk takes nothing, or lies, or the system has no more for it.
+    pub fn may_end(self) -> bool {
+        matches!(
+            self,
+            Self::DiskFull | Self::SyncError | Self::DiskDead | Self::Descriptors | Self::Memory
+        )
+    }
+
     /// How long it lasts, in milliseconds, at least and at most.
     fn lasts_ms(self) -> (u64, u64) {
         match self {

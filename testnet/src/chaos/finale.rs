@@ -32,7 +32,9 @@ pub fn read(peers: &Peers, folder: &Path, broken: &mut Broken) {
     }
     broken.unless_done(SERVED, kafka(folder));
     broken.unless_done(SERVED, rows(peers, folder));
-    broken.unless_done(SERVED, marks(peers, folder));
+    if let Some(Err(witness)) = broken.unless_done(SERVED, marks(peers, folder)) {
+        broken.note("all copies agree at the end", witness);
+    }
     let given_up = broken.unless_done(SERVED, letters(peers, folder)).unwrap_or_default();
     if let Some(first) = given_up.first() {
         let why = format!("{} events were given up", given_up.len());
@@ -75,7 +77,9 @@ fn until_caught_up(peers: &Peers) -> anyhow::Result<()> {
     let ends = ends(peers)?;
     let behind = |view: &str| -> anyhow::Result<()> {
         let body = peers.get(1, &format!("/v1/views/{view}/positions?consistency=leader"))?;
-        for position in body["positions"].as_array().into_iter().flatten() {
+        let positions = body["positions"].as_array().context("a view has positions")?;
+        ensure!(positions.len() == ends.len(), "view {view} tells {} positions", positions.len());
+        for position in positions {
             let partition = position["partition"].as_u64().unwrap_or_default() as u32;
             let end = ends.get(&partition).copied().unwrap_or_default();
             let at = position["offset"].as_i64().unwrap_or_default();
@@ -235,11 +239,27 @@ fn scan(
     }
 }
 
-/// What the trail emitted.
-fn marks(peers: &Peers, folder: &Path) -> anyhow::Result<()> {
+/// What the trail emitted, as every peer has it.
+fn marks(peers: &Peers, folder: &Path) -> anyhow::Result<Result<(), Witness>> {
+    let first = marks_of(peers, 1)?;
+    let mut agree = Ok(());
+    for peer in 2..=peers.all.len() {
+        let other = marks_of(peers, peer)?;
+        if let Some(at) =
+            (0..first.len().max(other.len())).find(|at| first.get(*at) != other.get(*at))
+        {
+            let why = format!("the marks that p1 and p{peer} have differ");
+            agree = Err(Witness::new(why).line(&first.get(at)).line(&other.get(at)));
+        }
+    }
+    write(folder, "last-marks", &first)?;
+    Ok(agree)
+}
+
+fn marks_of(peers: &Peers, peer: usize) -> anyhow::Result<Vec<Line>> {
     let mut lines = Vec::new();
     for partition in 0..partitions(peers, "marks")? {
-        pages(peers, (1, Copy::Any), "marks", partition, |event| {
+        pages(peers, (peer, Copy::Own), "marks", partition, |event| {
             let value = reading::value(event)?;
             let number = |name: &str| {
                 value[name].as_u64().with_context(|| format!("no number {name} in {value}"))
@@ -251,7 +271,7 @@ fn marks(peers: &Peers, folder: &Path) -> anyhow::Result<()> {
             Ok(())
         })?;
     }
-    write(folder, "last-marks", &lines)
+    Ok(lines)
 }
 
 /// Dead letters: those of the windows came late; others there must not be, and are the answer.

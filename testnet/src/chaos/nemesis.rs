@@ -51,6 +51,8 @@ pub struct Nemesis<'a> {
     began: Instant,
     /// How often each kind happened.
     pub tally: BTreeMap<&'static str, u32>,
+    /// What was done to all peers at once, and when, at a time as histories have it.
+    pub at_all: Vec<(&'static str, u64)>,
     /// A file each for the peers' clocks.
     clocks: Vec<PathBuf>,
     /// Why the mesh was not whole again between faults.
@@ -67,6 +69,7 @@ impl<'a> Nemesis<'a> {
             active: Vec::new(),
             began: Instant::now(),
             tally: BTreeMap::new(),
+            at_all: Vec::new(),
             clocks,
             unhealed: Vec::new(),
             told: Vec::new(),
@@ -85,12 +88,20 @@ impl<'a> Nemesis<'a> {
             while let Some(strike) = plan.next_if(|strike| strike.at <= self.began.elapsed()) {
                 self.strike(strike)?;
             }
+            self.excuse();
             self.take_back(|active| active.until <= Instant::now())?;
             self.peers.tend()?;
             check()?;
             std::thread::sleep(TICK);
         }
         self.take_back(|_| true)
+    }
+
+    /// Whoever ends over what is done to it at this moment has a reason.
+    fn excuse(&mut self) {
+        for active in self.active.iter().filter(|active| active.kind.may_end()) {
+            active.victims.iter().for_each(|victim| self.peers.all[victim - 1].excuse());
+        }
     }
 
     fn tell(&mut self, text: String) {
@@ -122,6 +133,9 @@ impl<'a> Nemesis<'a> {
         };
         let whom: Vec<String> = victims.iter().map(|victim| format!("p{victim}")).collect();
         let began = Instant::now();
+        if matches!(kind, Kind::KillAll | Kind::PowerAll) {
+            self.at_all.push((kind.name(), crate::history::now()));
+        }
         let aim = if strike.aimed { ", who led the busiest partition" } else { "" };
         let Begun { hold, more, had_effect } = self.begin(&mut strike, &victims)?;
         let lasts = strike.lasts.as_secs_f64();
@@ -132,6 +146,7 @@ impl<'a> Nemesis<'a> {
         self.tell(format!("{} {}{aim}, for {lasts:.1} s{more}{late}", kind.name(), whom.join(" ")));
         let until = Instant::now() + strike.lasts;
         self.active.push(Active { kind, victims, until, hold, had_effect });
+        self.excuse();
         Ok(())
     }
 
@@ -311,7 +326,10 @@ impl<'a> Nemesis<'a> {
         self.kill(&[victim])?;
         let hold = Hold::Down(vec![victim]);
         Ok(match self.peers.all[victim - 1].disk.rot(part, &mut strike.dice)? {
-            Some(what) => Begun::of(hold).told(format!(" ({what})")),
+            Some(what) => {
+                self.peers.all[victim - 1].rots();
+                Begun::of(hold).told(format!(" ({what})"))
+            }
             None => Begun::in_vain(hold, &format!(" (nothing, there is no {part})")),
         })
     }

@@ -35,6 +35,13 @@ pub struct Peer {
     down_since: Option<Instant>,
     /// How often it ended although nobody had ended it, with its last words.
     pub ends: Vec<String>,
+    /// Those of `ends` for which nothing that had been done to it is a reason.
+    pub causeless: Vec<String>,
+    born: Instant,
+    /// When something that may end a process was last done to it.
+    excused_at: Option<Instant>,
+    /// Bits of its files have flipped: whenever it comes upon them it may end.
+    rotten: bool,
     clock: Option<PathBuf>,
     /// Of the stream of events, as its binary declares it.
     partitions: u32,
@@ -78,6 +85,10 @@ impl Peers {
                 wanted: true,
                 down_since: None,
                 ends: Vec::new(),
+                causeless: Vec::new(),
+                born: Instant::now(),
+                excused_at: None,
+                rotten: false,
                 clock: None,
                 partitions,
             };
@@ -173,6 +184,7 @@ impl Peer {
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         self.child = Some(command.spawn().context("start a peer")?);
         (self.wanted, self.down_since, self.paused) = (true, None, false);
+        self.born = Instant::now();
         Ok(())
     }
 
@@ -192,10 +204,24 @@ impl Peer {
     /// Its last words, if it ended although nobody had ended it.
     fn note_its_end(&mut self) {
         if self.has_ended() {
-            self.ends.push(self.tail(6));
+            let words = self.tail(6);
+            if !self.rotten && self.excused_at.is_none_or(|at| at < self.born) {
+                self.causeless.push(words.clone());
+            }
+            self.ends.push(words);
             self.child = None;
             self.down_since = Some(Instant::now());
         }
+    }
+
+    /// At this moment something is done to it for which it may end.
+    pub fn excuse(&mut self) {
+        self.excused_at = Some(Instant::now());
+    }
+
+    /// From now on it may end at any time.
+    pub fn rots(&mut self) {
+        self.rotten = true;
     }
 
     fn signal(&self, signal: Signal) {

@@ -3,7 +3,7 @@
 use crate::check::{ALL, Witness};
 use crate::history::{History, Outcome};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ pub struct Figures {
     pub wire: String,
 }
 
+/// Peers are at work while acknowledgements are not older than this.
+const AT_WORK: Duration = Duration::from_millis(500);
 /// Faults over, every shard is led and has all its voters, in time.
 pub const HEALS: &str = "the mesh heals";
 /// Every client has its answer before it gives up, and all can be read at the end.
@@ -83,6 +85,21 @@ impl Figures {
         self.register_steps = history.steps.len() as u64;
         self.fresh_answers = history.looks.iter().filter(|look| look.linear).count() as u64;
         self.longest_silence_seconds = silence(history).as_secs_f64();
+    }
+
+    /// What was done to all peers counts only if they were at work: clients had acknowledgements just before.
+    pub fn count_at_work(&mut self, at_all: &[(&'static str, u64)], history: &History) {
+        let returned: BTreeSet<u64> = history.acked().map(|append| append.returned).collect();
+        for (kind, at) in at_all {
+            let since = at.saturating_sub(AT_WORK.as_nanos() as u64);
+            if returned.range(since..=*at).next().is_none()
+                && let Some(times) = self.faults.get_mut(*kind)
+            {
+                println!("a {kind} found no peer at work: it does not count");
+                *times = times.saturating_sub(1);
+            }
+        }
+        self.faults.retain(|_, times| *times > 0);
     }
 
     pub fn strikes(&self) -> u32 {

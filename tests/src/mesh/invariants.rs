@@ -18,11 +18,12 @@ use committed::Committed;
 use durable::Durable;
 use flow::Pipelines;
 use leaders::Leaders;
-use model::{Batch, Catalogue, LogEntry, PartitionId, ShardId, TaskId};
+use model::{Batch, Catalogue, LogEntry, PartitionId, ReplicaId, ShardId, TaskId};
 use model_of::Model;
 use owners::Owners;
 use reference::Reference;
 use replica::Replica;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use store::{Record, Recovered};
 
@@ -113,7 +114,12 @@ impl Truth {
         self.durable.synced(h, records);
     }
 
-    pub fn recovered(&mut self, h: usize, found: &Recovered, damaged: bool) -> Result<(), String> {
+    pub fn recovered(
+        &mut self,
+        h: usize,
+        found: &Recovered,
+        damaged: &BTreeSet<(ShardId, ReplicaId)>,
+    ) -> Result<(), String> {
         self.durable.recovered(h, found, damaged)
     }
 

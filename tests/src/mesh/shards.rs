@@ -79,7 +79,8 @@ impl World {
         self.truth.silenced(h, shard);
         let is_member = self.truth.configuration(shard).members.contains_key(&id);
         let host = &self.hosts[h];
-        if !host.damage.is_empty() || host.rotten.contains(&(shard, id)) || !is_member {
+        let harmed = [&host.damage, &host.rotten].into_iter().any(|it| it.contains(&(shard, id)));
+        if harmed || !is_member {
             return Ok(());
         }
         Err(format!("{shard} on h{h} falls silent on a sound disk: {why}"))

@@ -229,8 +229,7 @@ impl World {
         let (mut journal, mut recovered) =
             Journal::open(disk.clone(), self.menu.journal).map_err(text)?;
         let segments = Segments::open(disk, self.menu.segments).map_err(text)?;
-        let damaged = !self.hosts[h].damage.is_empty();
-        self.truth.recovered(h, &recovered, damaged)?;
+        self.truth.recovered(h, &recovered, &self.hosts[h].damage)?;
         if founding {
             let begin = |shard| Record::Begin { shard, replica: ReplicaId(1), base: (1, 1) };
             let begins: Vec<_> = (0..SHARDS).map(|shard| begin(ShardId(shard))).collect();

@@ -64,10 +64,18 @@ impl Durable {
         self.logs.get_mut(&key).filter(|log| log.replica == replica)
     }
 
-    /// A start found this on its disk: all that was synced is there, unless something was done to the disk.
-    pub fn recovered(&mut self, h: usize, found: &Recovered, damaged: bool) -> Result<(), String> {
+    /// A start found this on its disk: all that was synced is there, unless something was done to the replica's.
+    pub fn recovered(
+        &mut self,
+        h: usize,
+        found: &Recovered,
+        damaged: &BTreeSet<(ShardId, ReplicaId)>,
+    ) -> Result<(), String> {
         let here: Vec<_> = self.logs.range((h, ShardId(0))..=(h, ShardId(u16::MAX))).collect();
-        for ((_, shard), log) in here.into_iter().filter(|_| !damaged) {
+        let sound = |((_, shard), log): &(&(usize, ShardId), &Log)| {
+            !damaged.contains(&(*shard, log.replica))
+        };
+        for ((_, shard), log) in here.into_iter().filter(sound) {
             let there = found.shards.get(shard).ok_or(format!("h{h} {shard} is not recovered"))?;
             if let Some(why) = log.is_missing_in(there) {
                 return Err(format!("h{h} {shard}: {why}"));

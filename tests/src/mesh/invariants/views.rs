@@ -2,13 +2,13 @@
 //!
 //! The pipelines' meaning, said a second time over the committed events: no chunks, no restarts, no tasks.
 
-use super::super::pipelines::{POISON, Row, WINDOW, number_of};
+use super::super::pipelines::{OUT_OF_ORDER, POISON, Row, WINDOW, number_of};
 use bytes::Bytes;
 use flow::{Pipelines, bucket_of_row, row_key_of_window};
 use model::entry::{Commit, row};
 use model::{Batch, Catalogue, PartitionId, Record, StageId, TaskId};
 use replica::Fold;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Committed batches by partition and base offset.
@@ -23,6 +23,10 @@ pub struct Views {
     sums: BTreeMap<(StageId, Bytes), Row>,
     /// Events of each window, and whether it was emitted.
     windows: BTreeMap<(StageId, Bytes), (u64, bool)>,
+    /// Where those end that were not, by their task.
+    open: BTreeMap<TaskId, BTreeSet<(i64, Bytes)>>,
+    /// The time of the youngest event that a task has consumed, whosever bucket it was for.
+    youngest: BTreeMap<TaskId, i64>,
 }
 
 /// What a commit carried, in the words of this file.
@@ -32,11 +36,20 @@ struct Carried {
     emitted: Vec<Record>,
     dead: Vec<Record>,
     changed: Rows,
+    /// The time of the youngest event in what the task read, for its bucket or for another.
+    youngest_ms: Option<i64>,
 }
 
 impl Views {
     pub fn new(code: Arc<Pipelines>) -> Self {
-        Self { code, rows: BTreeMap::new(), sums: BTreeMap::new(), windows: BTreeMap::new() }
+        Self {
+            code,
+            rows: BTreeMap::new(),
+            sums: BTreeMap::new(),
+            windows: BTreeMap::new(),
+            open: BTreeMap::new(),
+            youngest: BTreeMap::new(),
+        }
     }
 
     /// A commit is applied.
@@ -54,7 +67,7 @@ impl Views {
         let said = match stage.name.as_str() {
             "sums" => self.sums(id, &mut carried, true),
             "echoes" => self.sums(id, &mut carried, false),
-            _ => self.windows(id, commit.watermark_ms, &mut carried),
+            _ => self.windows(commit, &mut carried),
         };
         let rows = said.map_err(|why| format!("{} {:?}: {why}", stage.name, commit.task))?;
         if rows != carried.changed {
@@ -100,13 +113,18 @@ impl Views {
         Ok(rows)
     }
 
-    /// Each event counts in its window, or is dead because it is late; a window is emitted once, when it is over.
-    fn windows(
-        &mut self,
-        id: StageId,
-        watermark_ms: i64,
-        carried: &mut Carried,
-    ) -> Result<Rows, String> {
+    /// Each event counts in its window, or is dead because it is late; a window is emitted once, with the commit whose
+    /// watermark is its end. No watermark is ahead of what was read.
+    fn windows(&mut self, commit: &Commit, carried: &mut Carried) -> Result<Rows, String> {
+        let (task, watermark_ms) = (commit.task, commit.watermark_ms);
+        let id = task.stage;
+        let youngest_ms = self.youngest.entry(task).or_insert(i64::MIN);
+        *youngest_ms = carried.youngest_ms.map_or(*youngest_ms, |read| read.max(*youngest_ms));
+        let most_ms = youngest_ms.saturating_sub(OUT_OF_ORDER.as_millis() as i64);
+        if watermark_ms > most_ms {
+            return Err(format!("the watermark is {watermark_ms}, it is at most {most_ms}"));
+        }
+        let open = self.open.entry(task).or_default();
         let size_ms = WINDOW.as_millis() as i64;
         let start_of = |event: &Record| event.time_ms - event.time_ms.rem_euclid(size_ms);
         let row_of = |event: &Record| {
@@ -114,8 +132,10 @@ impl Views {
             Bytes::from(row_key_of_window(&key, start_of(event)))
         };
         let mut events: BTreeMap<Bytes, i64> = BTreeMap::new();
+        let mut ends: BTreeMap<Bytes, i64> = BTreeMap::new();
         for event in &carried.consumed {
             *events.entry(row_of(event)).or_default() += 1;
+            ends.insert(row_of(event), start_of(event) + size_ms);
         }
         for letter in &carried.dead {
             if start_of(letter) + size_ms > watermark_ms {
@@ -132,6 +152,7 @@ impl Views {
                     return Err(format!("{key:?} changes after it was emitted"));
                 }
                 *count += more;
+                open.insert((ends[&key], key.clone()));
                 rows.insert(key, Bytes::copy_from_slice(&count.to_le_bytes()));
             }
         }
@@ -142,8 +163,14 @@ impl Views {
             if std::mem::replace(is_over, true) || said != *count {
                 return Err(format!("{key:?} is emitted as {said}, it has {count}"));
             }
+            open.retain(|(_, there)| *there != key);
         }
-        Ok(rows)
+        match open.first() {
+            Some((end_ms, key)) if *end_ms <= watermark_ms => {
+                Err(format!("{key:?} ended at {end_ms} and is not emitted at {watermark_ms}"))
+            }
+            _ => Ok(rows),
+        }
     }
 
     /// Holds a task's rows in a fold against those that must be there.
@@ -167,7 +194,7 @@ impl Carried {
         buckets: u32,
         logs: &Logs,
     ) -> Result<Self, String> {
-        let mut consumed = Vec::new();
+        let (mut consumed, mut youngest_ms) = (Vec::new(), None);
         let mut moves = commit.moves.clone();
         moves.sort_by_key(|step| step.source);
         for step in moves {
@@ -185,6 +212,7 @@ impl Carried {
                 for record in records(bytes)? {
                     let inside = record.offset >= step.from && record.offset < step.to;
                     let key = record.key.clone().unwrap_or_default();
+                    youngest_ms = youngest_ms.max(inside.then_some(record.time_ms));
                     if inside && bucket_of_row(&key, buckets) == commit.task.bucket {
                         consumed.push(record);
                     }
@@ -202,7 +230,7 @@ impl Carried {
             Ok((Bytes::copy_from_slice(&key[1..]), value))
         });
         let changed = changed.collect::<Result<_, String>>()?;
-        Ok(Self { consumed, emitted, dead, changed })
+        Ok(Self { consumed, emitted, dead, changed, youngest_ms })
     }
 }
 
