@@ -7,10 +7,14 @@ use super::peers::Peers;
 use super::tracer::Tracer;
 use super::wire::Traffic;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A peer whose clock jumped must tell a time that differs by as much, give or take this.
 const CLOCK_SLACK: Duration = Duration::from_secs(60);
+
+/// And within this time: the picture of the mesh that has it is a little old.
+const CLOCK_TOLD: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What a fault needs to be taken back.
 pub enum Hold {
@@ -84,10 +88,9 @@ impl Hold {
             Self::Frozen(victim) => peers.all[victim - 1].disk.thaw().map(|()| true),
             Self::Traced(tracer) => tracer.let_go().map(|struck| struck > 0),
             Self::Clock { victim, file, seconds } => {
-                // Its own word for the time, or none.
-                let told = peers.seconds_ahead(victim).ok();
+                let felt = is_ahead(peers, victim, seconds);
                 clock::set(&file, 0)?;
-                Ok(told.is_some_and(|told| told.abs_diff(seconds) < CLOCK_SLACK.as_secs()))
+                Ok(felt)
             }
             Self::Descriptors(victim, crowd) => {
                 // If it ended over it, its next process has never had the limit.
@@ -98,6 +101,21 @@ impl Hold {
             }
             Self::Caged(cage) => Ok(cage.was_felt()),
         }
+    }
+}
+
+/// Whether a peer's own word for the time is so far from ours.
+fn is_ahead(peers: &Peers, victim: usize, seconds: i64) -> bool {
+    let end = Instant::now() + CLOCK_TOLD;
+    loop {
+        let told = peers.seconds_ahead(victim);
+        if told.is_ok_and(|told| told.abs_diff(seconds) < CLOCK_SLACK.as_secs()) {
+            return true;
+        }
+        if Instant::now() > end {
+            return false;
+        }
+        std::thread::sleep(PAUSE);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -9,8 +10,8 @@ use std::time::{Duration, Instant};
 
 /// Descriptors that a peer has left when they run out.
 const SPARE: u64 = 2;
-/// Connections that come in then: more than a peer's numbers have gaps, and than it has left.
-const GUESTS: usize = 64;
+/// Connections that come in then: more than it has left, and than close meanwhile.
+const GUESTS: usize = 16;
 /// How long each may take, and until the limit is met.
 const COMES_IN: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(5);
@@ -28,8 +29,8 @@ pub struct Crowd {
 impl Crowd {
     /// Lowers the limit, then comes in so often that it is met. Whether it was is the other answer.
     pub fn before(pid: Pid, door: SocketAddr) -> anyhow::Result<(Self, bool)> {
-        // The limit is on the highest number, and numbers are reused from the lowest.
-        let most = highest(pid)? + 1 + SPARE;
+        // The limit is on numbers, and the next one is always the lowest that is free: those above it may stay.
+        let most = lowest_free(pid)? + SPARE;
         let before = rustix::process::getrlimit(Resource::Nofile);
         let maximum = before.maximum;
         prlimit(Some(pid), Resource::Nofile, Rlimit { current: Some(most), maximum })
@@ -39,8 +40,8 @@ impl Crowd {
         let crowd = Self { pid, before, _guests: guests.collect() };
         let end = Instant::now() + COMES_IN;
         loop {
-            match open(pid) {
-                Ok(open) if open >= most => return Ok((crowd, true)),
+            match lowest_free(pid) {
+                Ok(free) if free >= most => return Ok((crowd, true)),
                 Ok(_) if Instant::now() < end => std::thread::sleep(PAUSE),
                 _ => return Ok((crowd, false)),
             }
@@ -58,19 +59,13 @@ impl Crowd {
     }
 }
 
-fn descriptors(pid: Pid) -> anyhow::Result<impl Iterator<Item = u64>> {
+/// The number that the next descriptor would have.
+fn lowest_free(pid: Pid) -> anyhow::Result<u64> {
     let folder = format!("/proc/{}/fd", pid.as_raw_nonzero());
     let open = fs::read_dir(&folder).with_context(|| format!("read {folder}"))?;
-    Ok(open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
-}
-
-fn highest(pid: Pid) -> anyhow::Result<u64> {
-    Ok(descriptors(pid)?.max().unwrap_or_default())
-}
-
-/// How many descriptors are open.
-fn open(pid: Pid) -> anyhow::Result<u64> {
-    Ok(descriptors(pid)?.count() as u64)
+    let numbers = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let taken: BTreeSet<u64> = numbers.collect();
+    Ok((0..).find(|number| !taken.contains(number)).unwrap_or_default())
 }
 
 /// Where this machine limits memory: the folder of the groups, the file of the limit, and the file of what is used.

@@ -338,6 +338,8 @@ impl<'a> Nemesis<'a> {
         let seconds = if strike.dice.percent(50.0) { JUMP_SECONDS } else { -JUMP_SECONDS };
         let file = self.clocks.get(victim - 1).context("the peers have clocks of their own")?;
         clock::set(file, seconds)?;
+        // From now on it makes pictures of the mesh, and these tell its time. One that does not answer has none.
+        let _ = self.peers.seconds_ahead(victim);
         let hold = Hold::Clock { victim, file: file.clone(), seconds };
         Ok(Begun::of(hold).told(format!(" ({seconds:+} s)")))
     }

@@ -121,16 +121,13 @@ impl Peers {
         Ok(body)
     }
 
-    /// By how many seconds a peer's own clock is ahead of this one, by the date of its answers.
+    /// By how many seconds a peer's own clock is ahead of this one, by the time of its picture of the mesh: it makes one
+    /// again and again once somebody has looked.
     pub fn seconds_ahead(&self, peer: usize) -> anyhow::Result<i64> {
-        let url = format!("http://{}:{HTTP}/v1/members", ground::address(peer));
-        let response = self.agent.get(&url).call()?;
-        let date = response.headers().get("date").context("an answer has a date")?.to_str()?;
-        let told = httpdate::parse_http_date(date).with_context(|| format!("no date: {date}"))?;
-        let now = SystemTime::now();
-        let seconds = |time: Duration| time.as_secs() as i64;
-        let behind = || now.duration_since(told).map_or(0, seconds);
-        Ok(told.duration_since(now).map_or_else(|_| -behind(), seconds))
+        let body = self.get(peer, "/v1/overview")?;
+        let told = body["at_ms"].as_i64().context("a picture has a time")?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_millis() as i64;
+        Ok((told - now) / 1000)
     }
 
     pub fn start(&mut self, peer: usize) -> anyhow::Result<()> {

@@ -25,8 +25,9 @@ pub struct Views {
     windows: BTreeMap<(StageId, Bytes), (u64, bool)>,
     /// Where those end that were not, by their task.
     open: BTreeMap<TaskId, BTreeSet<(i64, Bytes)>>,
-    /// The time of the youngest event that a task has consumed, whosever bucket it was for.
-    youngest: BTreeMap<TaskId, i64>,
+    /// Of each source of a task: the time of the youngest event that was read, whosever bucket it was for, and the
+    /// watermark that was committed.
+    read: BTreeMap<TaskId, BTreeMap<PartitionId, (i64, i64)>>,
 }
 
 /// What a commit carried, in the words of this file.
@@ -36,8 +37,8 @@ struct Carried {
     emitted: Vec<Record>,
     dead: Vec<Record>,
     changed: Rows,
-    /// The time of the youngest event in what the task read, for its bucket or for another.
-    youngest_ms: Option<i64>,
+    /// The times of the youngest events in what the task read, for its bucket or for another.
+    youngest: BTreeMap<PartitionId, i64>,
 }
 
 impl Views {
@@ -48,7 +49,7 @@ impl Views {
             sums: BTreeMap::new(),
             windows: BTreeMap::new(),
             open: BTreeMap::new(),
-            youngest: BTreeMap::new(),
+            read: BTreeMap::new(),
         }
     }
 
@@ -118,11 +119,20 @@ impl Views {
     fn windows(&mut self, commit: &Commit, carried: &mut Carried) -> Result<Rows, String> {
         let (task, watermark_ms) = (commit.task, commit.watermark_ms);
         let id = task.stage;
-        let youngest_ms = self.youngest.entry(task).or_insert(i64::MIN);
-        *youngest_ms = carried.youngest_ms.map_or(*youngest_ms, |read| read.max(*youngest_ms));
-        let most_ms = youngest_ms.saturating_sub(OUT_OF_ORDER.as_millis() as i64);
+        let sources = self.read.entry(task).or_default();
+        for step in &commit.moves {
+            let (youngest_ms, at_ms) = sources.entry(step.source).or_insert((i64::MIN, i64::MIN));
+            let read_ms = carried.youngest.get(&step.source).copied().unwrap_or(i64::MIN);
+            *youngest_ms = read_ms.max(*youngest_ms);
+            let most_ms = youngest_ms.saturating_sub(OUT_OF_ORDER.as_millis() as i64);
+            if step.watermark_ms > most_ms {
+                return Err(format!("{step:?} promises more than {most_ms}"));
+            }
+            *at_ms = step.watermark_ms;
+        }
+        let most_ms = sources.values().map(|(_, at_ms)| *at_ms).max().unwrap_or(i64::MIN);
         if watermark_ms > most_ms {
-            return Err(format!("the watermark is {watermark_ms}, it is at most {most_ms}"));
+            return Err(format!("its watermark is {watermark_ms}, its sources' at most {most_ms}"));
         }
         let open = self.open.entry(task).or_default();
         let size_ms = WINDOW.as_millis() as i64;
@@ -194,7 +204,7 @@ impl Carried {
         buckets: u32,
         logs: &Logs,
     ) -> Result<Self, String> {
-        let (mut consumed, mut youngest_ms) = (Vec::new(), None);
+        let (mut consumed, mut youngest) = (Vec::new(), BTreeMap::new());
         let mut moves = commit.moves.clone();
         moves.sort_by_key(|step| step.source);
         for step in moves {
@@ -212,7 +222,10 @@ impl Carried {
                 for record in records(bytes)? {
                     let inside = record.offset >= step.from && record.offset < step.to;
                     let key = record.key.clone().unwrap_or_default();
-                    youngest_ms = youngest_ms.max(inside.then_some(record.time_ms));
+                    if inside {
+                        let at = youngest.entry(step.source).or_insert(record.time_ms);
+                        *at = record.time_ms.max(*at);
+                    }
                     if inside && bucket_of_row(&key, buckets) == commit.task.bucket {
                         consumed.push(record);
                     }
@@ -230,7 +243,7 @@ impl Carried {
             Ok((Bytes::copy_from_slice(&key[1..]), value))
         });
         let changed = changed.collect::<Result<_, String>>()?;
-        Ok(Self { consumed, emitted, dead, changed, youngest_ms })
+        Ok(Self { consumed, emitted, dead, changed, youngest })
     }
 }
 
