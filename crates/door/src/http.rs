@@ -24,7 +24,9 @@ mod views;
 
 pub use append::{AppendedPart, EventIn, EventsAppended, NewEvents, PartBatch, batches, bodies};
 pub use dead::{About, DeadStage, DeadStages, Done, Letter, Letters, LettersQuery, Stopped, UpTo};
-pub use groups::{Group, GroupConsumer, GroupOffset, GroupRow, Groups};
+pub use groups::{
+    Extent, Group, GroupConsumer, GroupOffset, GroupRow, Groups, Seek, SeekTo, Sought, SoughtOffset,
+};
 pub use keys::{HotKey, HotKeys};
 pub use members::{
     Health, Member, MemberState, Members, PeerCount, Ready, ShardCount, WishBody, Wished,

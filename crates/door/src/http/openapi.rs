@@ -4,8 +4,9 @@ use super::{
     Consistency, DeadStages, Done, Events, EventsAppended, EventsQuery, Group, Groups, Health,
     HotKeys, Letters, LettersQuery, Members, Moves, NewEvents, NewSettings, NewStream, Overview,
     PeerSettings, PipelineDetail, Pipelines, Plan, PlanQuery, PositionsQuery, ProblemBody, Ready,
-    Ring, RingQuery, Row, RowQuery, RowsQuery, Sample, SampleQuery, Stream, StreamSettings,
-    Streams, TailQuery, UpTo, ViewPositions, ViewRows, Views, WatchQuery, WishBody, Wished,
+    Ring, RingQuery, Row, RowQuery, RowsQuery, Sample, SampleQuery, Seek, Sought, Stream,
+    StreamSettings, Streams, TailQuery, UpTo, ViewPositions, ViewRows, Views, WatchQuery, WishBody,
+    Wished,
 };
 use utoipa::openapi::path::{HttpMethod, Operation, OperationBuilder, Parameter, ParameterBuilder};
 use utoipa::openapi::path::{ParameterIn, PathItem, PathsBuilder};
@@ -119,6 +120,14 @@ fn mesh(paper: &mut Paper) {
     paper.plain("/v1/groups", "groups", "All groups of consumers", all);
     let one = paper.json::<Group>();
     paper.plain("/v1/groups/{name}", "groups", "A group, its offsets and its lag", one);
+    let was = paper.json::<Group>();
+    let path = "/v1/groups/{name}";
+    let ask = paper.ask(path, "groups", "Forget a group that nobody is in, with its offsets");
+    paper.put(path, HttpMethod::Delete, "delete", ask.response("200", was));
+    let path = "/v1/groups/{name}/seek";
+    let (takes, gives) = (paper.takes::<Seek>(), paper.json::<Sought>());
+    let ask = paper.ask(path, "groups", "Let a group that nobody is in go on from elsewhere");
+    paper.post(path, ask.request_body(Some(takes)).response("200", gives));
 }
 
 fn pipelines(paper: &mut Paper) {

@@ -53,7 +53,7 @@ impl Door {
 
     /// Asks a group's coordinator, which is here unless this peer forwards. What is asked by who is no consumer it
     /// forwards always: not all who administer groups look again who coordinates them.
-    pub(super) async fn ask_group(&self, group: String, ask: Ask) -> Result<Said, Refusal> {
+    pub async fn ask_group(&self, group: String, ask: Ask) -> Result<Said, Refusal> {
         let shard = hash::shard_of_group(&group, self.board().shards());
         let from_outside = match &ask {
             Ask::Describe | Ask::DescribeDeal | Ask::Delete => true,

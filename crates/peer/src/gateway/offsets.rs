@@ -3,9 +3,41 @@
 use super::{Door, Located};
 use door::kafka::{Found, FoundPart, KafkaError, ListOffsets, OffsetPart, Place};
 use futures::future::join_all;
+use model::Problem;
 use replica::Partition;
 
 impl Door {
+    /// The first event of a partition at or after a time, wherever the partition is led; nothing if none is so late.
+    ///
+    /// # Errors
+    /// `SH0501` while nobody leads it, `SH0207` if what is kept of it cannot be read.
+    pub async fn at_time(
+        &self,
+        stream: &str,
+        partition: u32,
+        time_ms: i64,
+    ) -> Result<Option<i64>, Problem> {
+        let place = Ok(Place::Time(time_ms));
+        let part =
+            OffsetPart { stream: stream.into(), partition: partition as i32, epoch: None, place };
+        let found = self.list_offsets_any(ListOffsets { committed: true, parts: vec![part] }).await;
+        match found.into_iter().next().map(|it| it.result) {
+            Some(Ok(found)) => Ok(Some(found.offset).filter(|offset| *offset >= 0)),
+            Some(Err(KafkaError::StorageError)) => Err(Problem::new(
+                "SH0207",
+                format!("times cannot be looked up in partition {partition} of `{stream}`"),
+                "its stored events cannot be read",
+                "seek to earliest, latest or an offset; shoal health",
+            )),
+            refused => Err(Problem::new(
+                "SH0501",
+                format!("times cannot be looked up in partition {partition} of `{stream}`"),
+                format!("its leader does not answer: {:?}", refused.and_then(Result::err)),
+                "shoal health, then the same again",
+            )),
+        }
+    }
+
     /// Each behind a barrier: who was deposed and has not heard of it knows an old end.
     pub(super) async fn list_offsets(&self, ask: ListOffsets) -> Vec<FoundPart> {
         let committed = ask.committed;

@@ -1,4 +1,8 @@
-//! Groups of consumers: which there are, and how far each is.
+//! Groups of consumers: which there are, how far each is; moving and forgetting those that nobody is in.
+
+mod steer;
+
+pub use steer::{delete, seek};
 
 use super::answer::ok;
 use super::{Asked, Failure, Json};
@@ -27,31 +31,41 @@ pub async fn describe(
     State(asked): State<Asked>,
     Path(name): Path<String>,
 ) -> Result<Json<Group>, Failure> {
-    let shard = shard_of_group(&name, asked.router.board.shards());
-    let query = Query::Group { name: name.clone() };
-    let (Found::Group(Some(group)), _) = asked.router.ask(shard, query, true).await? else {
-        return Err(Problem::new(
+    let group = find(&asked, &name).await?;
+    ok(shown(&asked, name, &group).await)
+}
+
+/// The group of this name, as its log keeps it at this moment.
+async fn find(asked: &Asked, name: &str) -> Result<Box<model::group::Group>, Failure> {
+    let shard = shard_of_group(name, asked.router.board.shards());
+    let query = Query::Group { name: name.to_owned() };
+    match asked.router.ask(shard, query, true).await? {
+        (Found::Group(Some(group)), _) => Ok(group),
+        _ => Err(Problem::new(
             "SH0310",
             format!("there is no group `{name}`"),
             "nobody has joined or committed under this name, or it was forgotten",
             "shoal group list",
         )
-        .into());
-    };
+        .into()),
+    }
+}
+
+async fn shown(asked: &Asked, name: String, group: &model::group::Group) -> Group {
     let consumer = |(id, client, host): (&str, &str, &str)| GroupConsumer {
         id: id.to_owned(),
         client: client.to_owned(),
         host: host.to_owned(),
     };
-    let offsets = group.offsets.iter().map(|(id, at)| offset(&asked, *id, at.offset));
+    let offsets = group.offsets.iter().map(|(id, at)| offset(asked, *id, at.offset));
     let offsets = join_all(offsets).await.into_iter().flatten().collect();
-    ok(Group {
+    Group {
         name,
         kind: group.kind().to_owned(),
         generation: group.generation(),
         consumers: group.consumers().map(consumer).collect(),
         offsets,
-    })
+    }
 }
 
 /// Nothing of a stream that is no more.

@@ -50,6 +50,8 @@ impl Routes {
             .post("/v1/mesh/remove", |asked, body| mesh::wish(Wish::Remove, asked, body))
             .get("/v1/groups", groups::list)
             .get("/v1/groups/{name}", groups::describe)
+            .delete("/v1/groups/{name}", groups::delete)
+            .post("/v1/groups/{name}/seek", groups::seek)
     }
 
     fn streams(self) -> Self {

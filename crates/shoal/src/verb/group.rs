@@ -1,6 +1,10 @@
-//! `shoal group`: consumers that share streams, and how far each group is.
+//! `shoal group`: consumers that share streams, how far each group is, and from where it goes on.
 
+mod seek;
+
+use super::confirm;
 use crate::ask::{Asker, encoded};
+use crate::cli::Talk;
 use crate::look::Look;
 use crate::show::{self, words};
 use clap::Subcommand;
@@ -19,6 +23,25 @@ pub(crate) enum Verb {
         name: String,
         #[command(flatten)]
         look: Look,
+    },
+    /// Let a group go on from elsewhere in a stream. Nobody may be in it.
+    ///
+    /// Shows where each partition would go on, and asks before it is so.
+    #[command(before_help = "Examples:
+  shoal group seek billing orders --to earliest --dry-run
+  shoal group seek billing orders --to latest --yes
+  shoal group seek billing orders --to 2026-11-24T08:00:00Z
+  shoal group seek billing orders --to 4711 --partition 3")]
+    Seek(seek::Args),
+    /// Forget a group and how far it has read. Nobody may be in it.
+    #[command(before_help = "Example:\n  shoal group delete billing --yes")]
+    Delete {
+        name: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        talk: Talk,
     },
 }
 
@@ -40,6 +63,17 @@ pub(crate) fn run(verb: &Verb) -> Result<(), Problem> {
             show::answer(talk.output, &answer, described);
             Ok(())
         }),
+        Verb::Seek(args) => seek::run(args),
+        Verb::Delete { name, yes, talk } => {
+            if !yes {
+                let question = format!("How far {name} has read will be forgotten. Delete it?");
+                confirm(name, &question, &format!("shoal group delete {name} --yes"))?;
+            }
+            let path = format!("/v1/groups/{}", encoded(name));
+            let answer = Asker::new(&talk.peer)?.delete(&path)?;
+            show::answer(talk.output, &answer, |_| format!("{name} is deleted"));
+            Ok(())
+        }
     }
 }
 
