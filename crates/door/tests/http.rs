@@ -70,6 +70,12 @@ fn questions_have_defaults_and_know_all_their_fields() {
     let query: RowsQuery = serde_json::from_value(json!({"consistency": "any"})).expect("enough");
     assert_eq!((query.limit, query.consistency), (1_000, Consistency::Any));
     assert!(serde_json::from_value::<RowQuery>(json!({"consistency": "some"})).is_err());
+    let age = |query| serde_json::from_value::<RowQuery>(query).expect("a query").age_max();
+    let half = std::time::Duration::from_millis(500);
+    assert_eq!(age(json!({"consistency": "any", "max_age_ms": 500})), Ok(Some(half)));
+    assert_eq!(age(json!({"consistency": "any"})), Ok(None));
+    let refused = age(json!({"max_age_ms": 500})).expect_err("the leader's answer has no age");
+    assert_eq!(refused.code, "SH0404");
 }
 
 fn events(batch: &Batch) -> Vec<Record> {

@@ -19,12 +19,14 @@ mod patience;
 mod pipelines;
 mod plan;
 mod routes;
+mod row_cache;
 mod samples;
 mod streams;
 mod tail;
 mod views;
 
 pub use answer::{Failure, Json};
+pub use row_cache::RowCache;
 
 use crate::figures::Teller;
 use crate::gateway::Door;
@@ -46,6 +48,7 @@ pub struct Asked {
     pub router: Router,
     pub teller: Teller,
     pub lookout: Arc<lookout::Lookout>,
+    pub rows: Arc<RowCache>,
     pub door: Door,
     pub tasks: ActorRef<tasks::Msg>,
     pub segments: Arc<Segments>,

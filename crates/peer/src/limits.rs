@@ -145,6 +145,11 @@ pub const ROOM_PAUSE: Duration = Duration::from_millis(50);
 pub const TABLES_PAUSE: Duration = Duration::from_secs(1);
 /// A replica that has not heard of its leader this long answers `any` reads marked stale.
 pub const STALE: Duration = Duration::from_secs(2);
+/// Rows of views that a peer remembers for those who allow an answer an age, and bytes of all of them and of one: for hot
+/// keys, which are few.
+pub const ROW_CACHE_ROWS: usize = 16_384;
+pub const ROW_CACHE_BYTES: usize = 16 << 20;
+pub const ROW_CACHE_ROW_BYTES: usize = 256 << 10;
 /// How often it is looked whether events are old enough to go, or belong to no stream any more.
 pub const UPKEEP: Duration = Duration::from_secs(5);
 /// Groups of consumers that this peer has in mind; what the log keeps of them is bounded by itself.

@@ -286,6 +286,7 @@ async fn wire(
     let asked = http::Asked {
         teller,
         lookout: Arc::default(),
+        rows: Arc::default(),
         router: router.clone(),
         door: door.clone(),
         tasks: tasks.clone(),

@@ -1,7 +1,9 @@
 //! `/v1/views` and `/v1/pipelines`.
 
 use super::Shown;
+use model::Problem;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
 
 /// `GET /v1/views`.
@@ -46,6 +48,28 @@ impl Consistency {
 pub struct RowQuery {
     #[serde(default)]
     pub consistency: Consistency,
+    /// With `any`: the answer may be one that this peer was given of late, if it was current at most so long before
+    /// the question came. Without it nothing is remembered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age_ms: Option<u64>,
+}
+
+impl RowQuery {
+    /// The age that is allowed; nothing if none is.
+    ///
+    /// # Errors
+    /// `SH0404` if the leader's answer is asked for as well, which has no age.
+    pub fn age_max(&self) -> Result<Option<Duration>, Problem> {
+        match (self.max_age_ms, self.consistency) {
+            (Some(_), Consistency::Leader) => Err(Problem::new(
+                "SH0404",
+                "an age is allowed, but the leader's answer is asked for",
+                "with consistency=leader all that was acknowledged before the question is in the answer",
+                "consistency=any&max_age_ms=N, or leave out max_age_ms",
+            )),
+            (age_ms, _) => Ok(age_ms.map(Duration::from_millis)),
+        }
+    }
 }
 
 /// `GET /v1/views/{name}/watch?key=K`
@@ -63,7 +87,8 @@ pub struct Row {
     pub shard: u16,
     pub term: u64,
     pub position: RowPosition,
-    /// How long ago the replica last heard from its leader; 0 at the leader.
+    /// How long ago the replica last heard from its leader; 0 at the leader. Of a remembered answer: at most so long
+    /// before this question came it was current at the leader.
     pub age_ms: u64,
     /// The replica cannot tell how old its answer is.
     pub stale: bool,

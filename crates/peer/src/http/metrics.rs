@@ -3,8 +3,8 @@
 //! `/metrics` has a number of series that does not grow with what users make; what has one a stage, group or
 //! stream is at `/metrics/internal`.
 
-use super::Asked;
 use super::mesh::state_of;
+use super::{Asked, RowCache};
 use crate::call::ShardStatus;
 use crate::figures::{Figures, GroupFigures, TaskFigures};
 use axum::extract::State;
@@ -32,6 +32,7 @@ pub async fn few(State(asked): State<Asked>) -> Response {
     held(&mut registry, &figures);
     seen(&mut registry, &asked);
     worked(&mut registry, &figures);
+    remembered(&mut registry, &asked.rows);
     answer(&registry)
 }
 
@@ -190,6 +191,19 @@ fn seen(registry: &mut Registry, asked: &Asked) {
     registry.register("ring_epoch", "The ring's version", epoch);
     let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
     registry.register("build", "The version that runs", Each(vec![(version, 1)]));
+}
+
+/// Rows that are kept for those who allow an answer an age.
+fn remembered(registry: &mut Registry, rows: &RowCache) {
+    let help = "Rows that were asked for with an age and remembered here";
+    registry.register("view_cache_hits", help, rows.hits.clone());
+    let help = "Rows that were asked for with an age and not remembered, or too old";
+    registry.register("view_cache_misses", help, rows.misses.clone());
+    let help = "The part of them that was remembered, since the start";
+    registry.register("view_cache_hit_ratio", help, ConstGauge::new(rows.hit_ratio()));
+    let (held, bytes) = rows.held();
+    registry.register("view_cache_rows", "Rows remembered here", ConstGauge::new(held as i64));
+    registry.register("view_cache_bytes", "Bytes of them", ConstGauge::new(bytes as i64));
 }
 
 fn worked(registry: &mut Registry, figures: &Figures) {

@@ -105,7 +105,7 @@ pub async fn watch(
 
 impl Watched {
     async fn next_row(&self) -> Option<Row> {
-        let query = RowQuery { consistency: Consistency::Any };
+        let query = RowQuery { consistency: Consistency::Any, ..RowQuery::default() };
         while !self.asked.router.board.stopping() {
             // A row that is not there yet may come.
             if let Ok(row) = views::find_row(&self.asked, &self.name, &self.key, &query).await

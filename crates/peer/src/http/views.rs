@@ -1,6 +1,7 @@
 //! Views: a row, a scan, and how far they have read.
 
 use super::answer::ok;
+use super::row_cache::{Answer, Key};
 use super::{Asked, Failure, Json, known};
 use crate::limits;
 use crate::shards::{Found, Query as Look};
@@ -15,6 +16,7 @@ use model::entry::row;
 use model::hash::shard_of;
 use model::{PartitionId, Problem, ShardId, TaskId};
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 pub async fn list(State(asked): State<Asked>) -> Result<Json<Views>, Failure> {
     let catalogue = asked.router.board.catalogue();
@@ -65,18 +67,17 @@ pub(super) async fn find_row(
     let bucket = flow::bucket_of_row(key.as_bytes(), view.buckets);
     let task = TaskId { stage: view.stage, bucket };
     let shard = shard_of(view.stage.0, bucket, asked.router.board.shards());
-    let look = Look::Row { task, key: table_key(key.as_bytes()) };
-    let linear = query.consistency == Consistency::Leader;
-    let (found, place) = asked.router.ask(shard, look, linear).await?;
-    let Found::Row(Some(value)) = found else {
-        return Err(Problem::new(
-            "SH0307",
-            format!("view `{name}` has no row `{key}`"),
-            "no event has made it yet",
-            format!("shoal view scan {name}"),
-        )
-        .into());
+    let at = (task, table_key(key.as_bytes()));
+    let Answer { row, place } = match query.age_max()? {
+        Some(age_max) => {
+            // Only what the leader says behind a barrier is known to be current after the question: a replica that
+            // is behind, or was deposed, does not know how old its answer is.
+            let leader = look(asked, shard, at.clone(), true);
+            asked.rows.find_or_ask(&at, age_max, Instant::now, leader).await?
+        }
+        None => look(asked, shard, at, query.consistency == Consistency::Leader).await?,
     };
+    let Some(value) = row else { return Err(no_row(name, key, place.age_ms).into()) };
     Ok(Row {
         key: Shown::of(Some(key.as_bytes())),
         value: Shown::row(&view.format, &value),
@@ -87,6 +88,23 @@ pub(super) async fn find_row(
         stale: place.stale,
         peer: place.peer.0,
     })
+}
+
+async fn look(asked: &Asked, shard: ShardId, at: Key, linear: bool) -> Result<Answer, Failure> {
+    let (task, key) = at;
+    match asked.router.ask(shard, Look::Row { task, key }, linear).await? {
+        (Found::Row(row), place) => Ok(Answer { row, place }),
+        _ => Err(crate::problems::internal("an unexpected answer", "no row").into()),
+    }
+}
+
+fn no_row(name: &str, key: &str, age_ms: u64) -> Problem {
+    let because = match age_ms {
+        0 => "no event has made it yet".to_owned(),
+        _ => format!("no event had made it {age_ms} ms ago"),
+    };
+    let fix = format!("shoal view scan {name}");
+    Problem::new("SH0307", format!("view `{name}` has no row `{key}`"), because, fix)
 }
 
 pub async fn rows(

@@ -28,12 +28,17 @@ pub(crate) enum Verb {
         talk: Talk,
     },
     /// One row.
-    #[command(before_help = "Example:\n  shoal view get counts JFK")]
+    #[command(
+        before_help = "Examples:\n  shoal view get counts JFK\n  shoal view get counts JFK --max-age 500ms"
+    )]
     Get {
         view: String,
         key: String,
         #[arg(long, value_enum, default_value_t)]
         consistency: Consistency,
+        /// The peer may answer with what it remembers, if that was current so long ago (500ms, 2s) or less.
+        #[arg(long, value_parser = age, conflicts_with = "consistency")]
+        max_age: Option<Age>,
         #[command(flatten)]
         look: Look,
     },
@@ -73,6 +78,17 @@ impl Consistency {
     }
 }
 
+/// How old an answer may be, in the API's words: ms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Age(String);
+
+fn age(text: &str) -> Result<Age, String> {
+    let age = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    // The peer counts in u64.
+    let ms = u64::try_from(age.as_millis()).map_err(|error| error.to_string())?;
+    Ok(Age(ms.to_string()))
+}
+
 const COLUMNS: &[(&str, &str)] = &[
     ("NAME", "name"),
     ("PIPELINE", "pipeline"),
@@ -89,9 +105,12 @@ pub(crate) fn run(verb: &Verb) -> Result<(), Problem> {
             Ok(())
         })?,
         Verb::Watch { view, key, talk } => watch(view, key, talk)?,
-        Verb::Get { view, key, consistency, look } => look.each(|talk| {
+        Verb::Get { view, key, consistency, max_age, look } => look.each(|talk| {
             let path = format!("/v1/views/{}/rows/{}", encoded(view), encoded(key));
-            let query = [("consistency", consistency.text())];
+            let query = match max_age {
+                Some(Age(ms)) => vec![("consistency", "any"), ("max_age_ms", ms)],
+                None => vec![("consistency", consistency.text())],
+            };
             let asker = Asker::new(&talk.peer)?;
             let answer = asker.get(&path, &query)?;
             show::answer(talk.output, &answer, |answer| row(answer, &Names::ask(&asker)));
@@ -160,4 +179,19 @@ fn rows(answer: &Value) -> String {
         text.push_str("; there are more rows: --limit, or --from the last key");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_has_a_unit() {
+        assert_eq!(age("500ms"), Ok(Age("500".to_owned())));
+        assert_eq!(age("1m 2s"), Ok(Age("62000".to_owned())));
+        assert_eq!(age("0s"), Ok(Age("0".to_owned())));
+        for odd in ["", "500", "-1s", "soon", "999999999999999999999s"] {
+            assert!(age(odd).is_err(), "{odd}");
+        }
+    }
 }
