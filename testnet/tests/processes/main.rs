@@ -13,6 +13,7 @@ mod input;
 mod kafka_port;
 mod kills;
 mod machines;
+mod moving;
 mod odd;
 mod pause;
 mod poison;

@@ -1,0 +1,52 @@
+//! How fast shards come to a peer that joins: no faster than it was allowed.
+
+use serde_json::json;
+use std::time::{Duration, Instant};
+use testnet::ask::Asker;
+use testnet::hand::Line;
+use testnet::scene::{eventually, turn};
+
+const MIB: usize = 1 << 20;
+/// What is there before the peer joins.
+const HELD_MIB: usize = 12;
+/// What it may take a second.
+const RATE_MIB: u64 = 3;
+
+#[test]
+fn a_peer_that_joins_takes_no_more_bytes_a_second_than_it_may_and_a_plan_says_how_long() {
+    let _turn = turn();
+    let asker = Asker::new(Duration::from_secs(30));
+    let rate = format!("--fetch-mib-s={RATE_MIB}");
+    let mut founder = Line::start(&["--new", "--shards=8", &rate]).begin();
+    let line = founder.join_line();
+    founder.says("ready: ");
+    let http = founder.address("http");
+    let new = json!({"name": "kept", "partitions": 8});
+    assert_eq!(asker.post(&http, "/v1/streams", &new).expect("an answer").0, 201);
+    for partition in 0..HELD_MIB {
+        let value = json!({"partition": partition % 8, "events": [
+            {"value": "x".repeat(MIB / 2)}, {"value": "y".repeat(MIB / 2)}]});
+        let (status, body) = asker.post(&http, "/v1/streams/kept/events", &value).expect("told");
+        assert_eq!(status, 200, "{body}");
+    }
+    let (_, plan) = asker.get(&http, "/v1/mesh/plan?add=1").expect("an answer");
+    let seconds = plan["seconds_about"].as_u64().expect("a plan says how long");
+    assert!((2..=HELD_MIB as u64 / RATE_MIB + 1).contains(&seconds), "{seconds} s: {plan}");
+
+    let words: Vec<&str> = line.split_whitespace().skip(2).collect();
+    let began = Instant::now();
+    let mut second = Line::start(&words).and(&[&rate]).begin();
+    second.says("ready: ");
+    eventually("two copies of each shard", Duration::from_secs(40), || asker.lacks(&http, 2));
+    let took = began.elapsed();
+    println!("{HELD_MIB} MiB came in {took:?}");
+    // The last piece is waited for by nobody.
+    let least = Duration::from_secs(HELD_MIB as u64 / RATE_MIB) - Duration::from_millis(800);
+    assert!(took > least, "{HELD_MIB} MiB came in {took:?}");
+}
+
+#[test]
+fn a_rate_of_nothing_is_refused() {
+    let ended = Line::start(&["--new", "--fetch-mib-s=0"]).run();
+    ended.fails(2, "SH0001", &["fetch-mib-s"]);
+}
