@@ -4,10 +4,11 @@ use crate::tools;
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use testnet::ask::Asker;
 use testnet::binaries;
 use testnet::hand::{Ended, Line};
+use testnet::raw::{Raw, Reaction, request};
 use testnet::scene::{Scene, Setting, eventually, turn};
 
 const SOON: Duration = Duration::from_secs(20);
@@ -72,6 +73,100 @@ fn streams_are_set_and_deleted_and_what_a_pipeline_reads_stays() {
     assert!(said.contains("none yet") && !said.contains("-9223372036854775808"), "{said}");
     let (_, detail) = scene.get(1, "/v1/pipelines/words").expect("an answer");
     assert_eq!(detail["stages"][0]["tasks"][0]["watermark_ms"], Value::Null, "{detail}");
+}
+
+/// A consumer without a group's membership says how far it is: OffsetCommit of version 2.
+fn commit(kafka: &str, group: &str, stream: &str, offset: i64) {
+    let text = |text: &str| [&(text.len() as i16).to_be_bytes()[..], text.as_bytes()].concat();
+    let mut body = text(group);
+    body.extend((-1i32).to_be_bytes());
+    body.extend(text(""));
+    body.extend((-1i64).to_be_bytes());
+    body.extend(1i32.to_be_bytes());
+    body.extend(text(stream));
+    body.extend(1i32.to_be_bytes());
+    body.extend(0i32.to_be_bytes());
+    body.extend(offset.to_be_bytes());
+    body.extend(text(""));
+    eventually("a commit", SOON, || {
+        let mut door = Raw::connect(kafka).map_err(|error| error.to_string())?;
+        door.send(&request((8, 2), &body)).map_err(|error| error.to_string())?;
+        match door.reaction(SOON) {
+            Reaction::Answer(answer) if answer.ends_with(&[0, 0]) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+}
+
+#[test]
+fn a_group_is_moved_and_forgotten_by_a_person() {
+    let scene = Scene::up(Setting::plain(3));
+    let numbers: Vec<Value> = (0..10).map(|number| json!({"value": number})).collect();
+    let new = json!({"name": "orders", "partitions": 1});
+    assert_eq!(scene.post(1, "/v1/streams", &new).expect("an answer").0, 201);
+    let events = json!({"events": numbers});
+    assert_eq!(scene.post(1, "/v1/streams/orders/events", &events).expect("an answer").0, 200);
+    shoal(&scene, &["group", "seek", "billing", "orders", "--to", "3"]).fails(4, "SH0310", &[]);
+    commit(&scene.kafka()[1], "billing", "orders", 7);
+    let at = |peer: usize| {
+        let (_, group) = scene.get(peer, "/v1/groups/billing").expect("an answer");
+        group["offsets"][0]["offset"].as_i64().unwrap_or(-1)
+    };
+    assert_eq!(at(2), 7);
+    let seek = |words: &[&str]| {
+        shoal(&scene, &[&["group", "seek", "billing", "orders"][..], words].concat())
+    };
+    let dry = seek(&["--to=earliest", "--dry-run"]);
+    assert_eq!((dry.code, at(3)), (Some(0), 7), "{}", dry.said);
+    seek(&["--to=3"]).fails(2, "SH0001", &["--yes"]);
+    assert_eq!(at(1), 7, "nobody said yes");
+    for (to, offset) in [("3", 3), ("latest", 10), ("earliest", 0), ("2100-01-01T00:00:00Z", 10)] {
+        let moved = seek(&["--to", to, "--yes"]);
+        assert_eq!((moved.code, at(3)), (Some(0), offset), "{to}: {}", moved.said);
+    }
+    seek(&["--to=11", "--yes"]).fails(5, "SH0403", &["0 to 10"]);
+    seek(&["--to=1", "--partition=4", "--yes"]).fails(4, "SH0306", &["partition 4"]);
+    shoal(&scene, &["group", "delete", "billing"]).fails(2, "SH0001", &["--yes"]);
+    done(&scene, &["group", "delete", "billing", "--yes"]);
+    shoal(&scene, &["group", "describe", "billing"]).fails(4, "SH0310", &["billing"]);
+}
+
+#[test]
+fn a_row_is_remembered_for_who_allows_it_an_age_and_for_nobody_else() {
+    let scene = Scene::up(Setting::words(3));
+    let say = |times: usize| {
+        let lines: Vec<Value> = (0..times).map(|_| json!({"value": "fish"})).collect();
+        let body = json!({"events": lines});
+        assert_eq!(scene.post(1, "/v1/streams/lines/events", &body).expect("an answer").0, 200);
+    };
+    let ask = |query: &str| {
+        let path = format!("/v1/views/word_counts/rows/fish?{query}");
+        scene.get(2, &path).expect("an answer")
+    };
+    say(1);
+    scene.eventually("a count", SOON, || match ask("consistency=leader") {
+        (200, row) if row["value"] == 1 || row["value"] == "1" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    let began = Instant::now();
+    let (_, first) = ask("consistency=any&max_age_ms=60000");
+    say(1);
+    let fresh = scene.eventually("a new count", SOON, || match ask("consistency=leader") {
+        (200, row) if row["value"] != first["value"] => Ok(row),
+        other => Err(format!("{other:?}")),
+    });
+    let (_, kept) = ask("consistency=any&max_age_ms=60000");
+    assert_eq!(kept["value"], first["value"], "it was asked for within the minute");
+    let age = kept["age_ms"].as_u64().expect("an age");
+    let since = began.elapsed().as_millis() as u64;
+    assert!(age > 0 && age <= since + 1, "{age} ms, {since} ms after the question");
+    let (_, none) = ask("consistency=any&max_age_ms=0");
+    assert_eq!(none["value"], fresh["value"], "no age is allowed");
+    let (status, body) = ask("consistency=leader&max_age_ms=5");
+    assert_eq!((status, &body["code"]), (400, &json!("SH0404")), "{body}");
+    let said = scene.text(2, "/metrics");
+    let hits = said.lines().find_map(|line| line.strip_prefix("shoal_view_cache_hits_total "));
+    assert!(hits.is_some_and(|hits| hits.trim() != "0"), "{hits:?}");
 }
 
 #[test]
