@@ -4,7 +4,7 @@
 use crate::id::{Epoch, MeshId, PeerId, StageId, StreamId};
 use crate::settings::Settings;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The fold of shard 0's log. Cheap enough to clone on each change: it has no row per event or key.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -153,6 +153,9 @@ pub enum Change {
     /// The mesh goes on under this id with one peer of its roster, since a quorum is lost for good; only a person says
     /// so, offline.
     Recover { mesh: MeshId, peer: PeerId },
+    /// Forgets a pipeline with all that its stages keep and write. Names the stages that the proposer saw: of a
+    /// pipeline that was registered under this name since, nothing goes.
+    DeletePipeline { pipeline: String, stages: Vec<StageId> },
 }
 
 /// What a peer that holds a pipeline's code says of it.
@@ -215,5 +218,13 @@ impl Catalogue {
     /// The stage with this id and the pipeline it belongs to.
     pub fn stage(&self, id: StageId) -> Option<(&Pipeline, &Stage)> {
         self.pipelines.values().find_map(|p| p.stages.iter().find(|s| s.id == id).map(|s| (p, s)))
+    }
+    /// The stages of which what their tasks have committed may still be asked for: they run, or a version before the
+    /// running one has left a view or a stream of theirs.
+    pub fn needed_stages(&self) -> BTreeSet<StageId> {
+        let running = self.pipelines.values().flat_map(|it| &it.stages).map(|stage| stage.id);
+        let views = self.views.values().map(|view| view.stage);
+        let written = self.streams.values().filter_map(|stream| stream.written_by);
+        running.chain(views).chain(written).collect()
     }
 }

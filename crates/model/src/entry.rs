@@ -67,6 +67,9 @@ pub enum Op {
     Transaction(Box<transaction::Change>),
     /// Opens or closes a transaction at one of its parts.
     Step(Box<transaction::Step>),
+    /// Ends a task for good: its stage is no more. Takes some of its rows each time it is said, and says whether there
+    /// are more.
+    End { task: TaskId },
 }
 
 /// A task's entry. Applied only if `sequence`, `term`, `version` and every `from` are the committed ones;
@@ -130,6 +133,7 @@ const KIND_GROUP: u8 = 6;
 const KIND_DROP: u8 = 7;
 const KIND_TRANSACTION: u8 = 8;
 const KIND_STEP: u8 = 9;
+const KIND_END: u8 = 10;
 
 impl Op {
     /// Roughly how many bytes the operation takes in an entry.
@@ -141,7 +145,7 @@ impl Op {
                 96 + 48 * commit.moves.len() + commit.changes.bytes().len() + batches
             }
             Self::Catalogue(_) => 4096,
-            Self::Producer { .. } | Self::Trim { .. } | Self::Drop { .. } => 48,
+            Self::Producer { .. } | Self::Trim { .. } | Self::Drop { .. } | Self::End { .. } => 48,
             Self::Group(change) => change.size(),
             Self::Transaction(change) => change.size(),
             Self::Step(step) => step.size(),
@@ -176,6 +180,7 @@ impl Entry {
                 Op::Group(change) => put(&mut out, KIND_GROUP, change, []),
                 Op::Transaction(change) => put(&mut out, KIND_TRANSACTION, change, []),
                 Op::Step(step) => put(&mut out, KIND_STEP, step, []),
+                Op::End { task } => put(&mut out, KIND_END, task, []),
             }
         }
         out
@@ -285,6 +290,7 @@ impl<'a> Cursor<'a> {
             KIND_GROUP => Ok(Op::Group(Box::new(codec::decode_bare(header)?))),
             KIND_TRANSACTION => Ok(Op::Transaction(Box::new(codec::decode_bare(header)?))),
             KIND_STEP => Ok(Op::Step(Box::new(codec::decode_bare(header)?))),
+            KIND_END => Ok(Op::End { task: codec::decode_bare(header)? }),
             other => Err(Error::Kind(other)),
         }
     }
@@ -334,6 +340,7 @@ mod tests {
                     epoch: 1,
                     what: transaction::StepWhat::Close { number: 3, commit: true },
                 })),
+                Op::End { task: TaskId { stage: StageId(4), bucket: 1 } },
             ],
         };
         let bytes = Bytes::from(entry.encode());

@@ -46,6 +46,7 @@ pub const CODES: &[(&str, u8, &str)] = &[
     ("SH0310", 4, "no such group"),
     ("SH0311", 5, "the mesh would have more partitions than it may"),
     ("SH0312", 5, "the group has consumers"),
+    ("SH0313", 5, "peers hold the pipeline's code"),
     ("SH0401", 1, "an event or batch is larger than allowed"),
     ("SH0402", 1, "a batch is malformed"),
     ("SH0403", 1, "an offset is outside of the partition"),

@@ -1,12 +1,16 @@
-//! Keeps what streams promise: old events go when their stream's settings say so, all of them when it is deleted.
+//! Keeps what streams promise: old events go when their stream's settings say so, all of them when it is deleted. What
+//! tasks keep goes with their pipeline.
 //!
 //! The leader of each shard proposes it; what goes, goes by entries of that shard. Promises that nothing goes
 //! that a pipeline still needs, and nothing of a stream that is merely not known here yet.
+
+mod ended;
 
 use crate::limits;
 use crate::router::Router;
 use crate::shards::{Found, Query};
 use crate::wall_ms;
+use ended::Ended;
 use model::catalogue::{Catalogue, Stream};
 use model::hash::shard_of;
 use model::{Op, PartitionId, ShardId, StreamId, TaskId};
@@ -17,8 +21,11 @@ use store::Segments;
 
 /// Looks after the partitions whose shards are led here.
 pub async fn upkeep(router: Router, segments: Arc<Segments>) {
+    let mut ended = Ended::default();
     loop {
         tokio::time::sleep(limits::UPKEEP).await;
+        // First the tasks: whoever writes a partition is to be gone before it is.
+        ended.sweep(&router).await;
         drop_deleted(&router).await;
         let catalogue = router.board.catalogue();
         for stream in catalogue.streams.values().filter(|stream| stream.settings.forgets()) {

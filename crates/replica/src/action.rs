@@ -70,6 +70,10 @@ pub enum Answer {
     },
     /// The partition is no more.
     Dropped,
+    /// The task is no more, or has more rows to be taken.
+    Ended {
+        more: bool,
+    },
     /// The group's answer.
     Group(model::group::Changed),
     /// The answer of a transaction's coordinator, and of one of its parts.
@@ -111,7 +115,7 @@ pub enum Refusal {
     Malformed,
     /// The operation makes no sense in this shard.
     WrongShard,
-    /// The partition's stream is no more.
+    /// The partition's stream, or the task's stage, is no more.
     Dropped,
     /// The idempotency key was used with other events.
     Conflict,

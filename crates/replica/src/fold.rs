@@ -24,7 +24,7 @@ pub use crate::configuration::Member;
 use crate::action::{Action, Answer, Refusal};
 use crate::configuration::{Change, Configuration};
 use crate::error::Error;
-use crate::limits::{CLOSED_MAX, DROPPED_MAX, NONCES_MAX, TERMS_MAX};
+use crate::limits::{CLOSED_MAX, DROPPED_MAX, ENDED_MAX, NONCES_MAX, TERMS_MAX};
 use crate::replica::Config;
 use bytes::Bytes;
 use groups::Groups;
@@ -75,6 +75,7 @@ struct Small {
     catalogue: Option<Arc<Catalogue>>,
     groups: Groups,
     dropped: Recent<PartitionId, (), DROPPED_MAX>,
+    ended: Recent<TaskId, (), ENDED_MAX>,
     transactions: Transactions,
     /// The number of the last transaction of a producer that was closed in a partition, or in a group.
     closed: Recent<(i64, PartitionId), u64, CLOSED_MAX>,
@@ -101,6 +102,7 @@ impl Fold {
             catalogue: None,
             groups: Groups::default(),
             dropped: Recent::default(),
+            ended: Recent::default(),
             transactions: Transactions::default(),
             closed: Recent::default(),
             closed_groups: Recent::default(),
@@ -260,6 +262,7 @@ impl Fold {
                 self.drop_partition(partition, actions);
                 Ok(Answer::Dropped)
             }
+            Op::End { task } => Ok(self.end_task(task)),
             Op::Group(change) => self.change_group(*change),
             Op::Transaction(change) => self.change_transaction(*change),
             Op::Step(step) => self.step(*step, actions),
@@ -353,6 +356,9 @@ impl Fold {
         }
         if commit.emitted.len() != commit.batches.len() {
             return Err(Refusal::Malformed);
+        }
+        if self.is_late(commit) {
+            return Err(Refusal::Dropped);
         }
         if planted::is(Mutant::PositionsNotHeld) {
             return Ok(());

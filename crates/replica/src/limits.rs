@@ -113,6 +113,10 @@ pub const LAYOUTS_MAX: usize = 16;
 pub const STREAMS_MAX: usize = 16_384;
 /// Dropped partitions that a shard remembers, so that a late append does not bring one back.
 pub const DROPPED_MAX: usize = 4_096;
+/// Ended tasks that a shard remembers, so that a late commit does not bring one back.
+pub const ENDED_MAX: usize = 4_096;
+/// Rows of an ended task that one entry takes: a turn of consensus is not to wait for a large table.
+pub const END_ROWS: usize = 4_096;
 /// Buckets of one stage.
 pub const BUCKETS_MAX: u32 = 4096;
 /// Stages of one pipeline.

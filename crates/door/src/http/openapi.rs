@@ -136,6 +136,12 @@ fn pipelines(paper: &mut Paper) {
     let path = "/v1/pipelines/{name}";
     let one = paper.json::<PipelineDetail>();
     paper.plain(path, "pipelines", "The stages of one, and where each task is", one);
+    let (words, gone) = (
+        "Forget one that no peer holds the code of, with its views and the streams it writes",
+        paper.json::<Wished>(),
+    );
+    let ask = paper.ask(path, "pipelines", words).response("200", gone);
+    paper.put(path, HttpMethod::Delete, "delete", ask);
     for (path, words) in [
         ("/v1/pipelines/{name}/pause", "Stop its tasks where they are"),
         ("/v1/pipelines/{name}/resume", "Let its tasks begin again from their last commits"),

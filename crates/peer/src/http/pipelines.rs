@@ -1,4 +1,4 @@
-//! Pipelines: which run, how their tasks are, and stopping them for a while.
+//! Pipelines: which run, how their tasks are, stopping them for a while or for good.
 
 use super::answer::ok;
 use super::{Asked, Failure, Json, known};
@@ -83,6 +83,35 @@ async fn steer(
         Changed::Done { index } => ok(Wished { index }),
         Changed::Refused { .. } => Err(unknown(&name).into()),
         other => Err(problems::internal("an unexpected answer", format!("{other:?}")).into()),
+    }
+}
+
+/// Forgets one that nobody holds the code of, with all that it keeps and writes.
+pub async fn delete(
+    State(asked): State<Asked>,
+    Path(name): Path<String>,
+) -> Result<Json<Wished>, Failure> {
+    let catalogue = known::catalogue(&asked, |it| it.pipelines.contains_key(&name)).await?;
+    let pipeline = catalogue.pipelines.get(&name).ok_or_else(|| unknown(&name))?;
+    let stages = pipeline.stages.iter().map(|stage| stage.id).collect();
+    let what = format!("pipeline `{name}` was not deleted");
+    let change = Change::DeletePipeline { pipeline: name.clone(), stages };
+    match asked.door.change(&what, change).await {
+        Ok(()) => ok(Wished { index: asked.router.board.catalogue().index }),
+        Err(problem) => Err(Problem { fix: way_out(&problem, &name), ..problem }.into()),
+    }
+}
+
+/// What helps who may not delete a pipeline.
+fn way_out(problem: &Problem, name: &str) -> String {
+    match problem.code.as_str() {
+        "SH0304" => "shoal pipeline list".to_owned(),
+        "SH0309" => "delete the pipeline that reads it first: shoal pipeline list".to_owned(),
+        "SH0313" => format!(
+            "start those peers with a binary without it, remove the dead ones (shoal remove PEER), then again; \
+             or only stop it: shoal pipeline pause {name}"
+        ),
+        _ => problem.fix.clone(),
     }
 }
 

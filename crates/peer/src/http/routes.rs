@@ -77,6 +77,7 @@ impl Routes {
     fn pipelines(self) -> Self {
         self.get("/v1/pipelines", pipelines::list)
             .get("/v1/pipelines/{name}", pipelines::describe)
+            .delete("/v1/pipelines/{name}", pipelines::delete)
             .post("/v1/pipelines/{name}/pause", pipelines::pause)
             .post("/v1/pipelines/{name}/resume", pipelines::resume)
             .get("/v1/pipelines/{name}/keys", pipelines::keys)

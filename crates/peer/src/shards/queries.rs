@@ -44,6 +44,8 @@ pub enum Query {
     },
     /// The partitions of the shard.
     Partitions,
+    /// The tasks of the shard of which anything is kept.
+    Tasks,
     /// The catalogue's index (shard 0).
     Index,
     /// Whether the leader's clock differs from the other voters'.
@@ -83,6 +85,7 @@ pub enum Found {
     Mark(Option<(i64, i64)>),
     Partition(Option<Partition>),
     Partitions(Vec<PartitionId>),
+    Tasks(Vec<TaskId>),
     Index(u64),
     Skewed(bool),
     Group(Option<Box<Group>>),
@@ -170,6 +173,7 @@ impl State {
             }
             Query::Partition { partition } => Found::Partition(fold.partition(*partition).cloned()),
             Query::Partitions => Found::Partitions(fold.partitions().map(|(id, _)| id).collect()),
+            Query::Tasks => Found::Tasks(fold.kept_tasks().into_iter().collect()),
             Query::Index => Found::Index(fold.catalogue().map_or(0, |catalogue| catalogue.index)),
             Query::Skewed => Found::Skewed(self.slot(shard)?.replica.status().skewed),
             Query::Group { name } => Found::Group(fold.group(name).cloned().map(Box::new)),

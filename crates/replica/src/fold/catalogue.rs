@@ -3,6 +3,7 @@
 //! Invariants: K1 ids are handed out once; K2 the epoch is the index of the last change that moves the ring; K3
 //! what was true already changes nothing and is answered as before.
 
+mod delete;
 mod register;
 mod roster;
 mod streams;
@@ -63,6 +64,9 @@ pub fn change(current: &mut Option<Arc<Catalogue>>, index: u64, change: Change) 
         Change::DeleteStream { stream } => streams::delete(catalogue, index, stream),
         Change::Register(registration) => register::register(catalogue, index, registration),
         Change::Pause { pipeline, paused } => register::pause(catalogue, index, &pipeline, paused),
+        Change::DeletePipeline { pipeline, stages } => {
+            delete::pipeline(catalogue, index, &pipeline, &stages)
+        }
         Change::Recover { mesh, peer } => roster::recover(catalogue, index, mesh, peer),
     }
 }

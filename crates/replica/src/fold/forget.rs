@@ -2,8 +2,11 @@
 
 use super::{Fold, Small};
 use crate::action::{Action, Answer, Refusal};
-use model::PartitionId;
+use crate::limits::END_ROWS;
+use model::entry::Commit;
 use model::group::{Change, Changed};
+use model::{PartitionId, TaskId};
+use std::collections::BTreeSet;
 
 impl Fold {
     pub(super) fn change_group(&mut self, change: Change) -> Result<Answer, Refusal> {
@@ -23,6 +26,27 @@ impl Fold {
         if self.small.partitions.remove(&id).is_some() {
             actions.push(Action::Drop { partition: id });
         }
+    }
+
+    /// Ends a task: it commits nothing from now on, and its rows go piece by piece, its place with the last.
+    pub(super) fn end_task(&mut self, task: TaskId) -> Answer {
+        self.small.ended.touch(task, || ());
+        let more = self.rows.take_from(task, END_ROWS);
+        if !more {
+            self.small.tasks.remove(&task);
+        }
+        Answer::Ended { more }
+    }
+
+    /// Whether a commit is of a task that has ended, or emits to a partition that is no more.
+    pub(super) fn is_late(&self, commit: &Commit) -> bool {
+        let dropped = |id| self.small.dropped.get(id).is_some();
+        self.small.ended.get(&commit.task).is_some() || commit.emitted.iter().any(dropped)
+    }
+
+    /// All tasks of which anything is kept, in the order of their ids.
+    pub fn kept_tasks(&self) -> BTreeSet<TaskId> {
+        self.small.tasks.keys().copied().chain(self.rows.tasks()).collect()
     }
 
     pub(super) fn trim(

@@ -9,7 +9,7 @@ use model::planted::{self, Mutant};
 use model::{TaskId, codec, hash};
 
 /// The version of the small state's bytes.
-const VERSION: u8 = 9;
+const VERSION: u8 = 10;
 
 /// A row as it is kept: `None` when it was removed.
 pub type RowChange = (TaskId, Bytes, Option<Bytes>);

@@ -77,6 +77,20 @@ impl Rows {
         }
     }
 
+    /// The tasks that have rows.
+    pub(super) fn tasks(&self) -> impl Iterator<Item = TaskId> {
+        let tables = self.tables.iter().filter(|(_, table)| !table.order.is_empty());
+        tables.map(|(task, _)| *task)
+    }
+
+    /// Removes the first `most` rows of a task's table; true if it has more.
+    pub(super) fn take_from(&mut self, task: TaskId, most: usize) -> bool {
+        let Some(table) = self.tables.get_mut(&task) else { return false };
+        let first: Vec<Box<[u8]>> = table.order.keys().take(most).cloned().collect();
+        first.iter().for_each(|key| table.remove(key));
+        !table.order.is_empty()
+    }
+
     /// Puts a row that a checkpoint has.
     pub(super) fn restore(&mut self, task: TaskId, key: &[u8], value: &[u8]) {
         let table = self.table(task);
@@ -94,6 +108,8 @@ impl Rows {
         for (task, table) in &mut self.tables {
             table.take_changed(*task, &mut taken);
         }
+        // A table without rows gives its memory back: its task may have ended.
+        self.tables.retain(|_, table| !table.order.is_empty());
         taken
     }
 }

@@ -3,7 +3,7 @@
 mod doors;
 
 use super::*;
-use crate::limits::{DOOR_ANSWERS_MAX, PRODUCER_BATCHES_MAX, PRODUCERS_MAX};
+use crate::limits::{DOOR_ANSWERS_MAX, END_ROWS, PRODUCER_BATCHES_MAX, PRODUCERS_MAX};
 use model::entry::Move;
 use model::group::{self, Committed, What};
 use model::{BatchBuilder, PeerId, StageId, StreamId};
@@ -385,6 +385,43 @@ fn a_dropped_partition_is_gone_and_no_late_append_brings_it_back() {
     assert_eq!(log.door(1), Err(Refusal::Dropped));
     let drops = log.actions.iter().filter(|action| matches!(action, Action::Drop { .. }));
     assert_eq!(drops.count(), 1);
+}
+
+#[test]
+fn an_ended_task_leaves_nothing_and_no_late_commit_brings_it_back() {
+    let mut log = Log::new();
+    let rows = END_ROWS + 1;
+    let many: Vec<Vec<u8>> = (0..rows).map(|n| format!("\0{n:08}").into_bytes()).collect();
+    let mut first = commit(0, 0, 5);
+    first.changes = many.iter().map(|key| (&key[..], Some(&b"1"[..]))).collect();
+    assert!(log.op(Op::Commit(Box::new(first))).is_ok());
+    assert_eq!(log.fold.take_changed().len(), rows, "a checkpoint has them");
+    let end = Op::End { task: TASK };
+    assert_eq!(log.op(end.clone()), Ok(Answer::Ended { more: true }));
+    assert_eq!(log.fold.kept_tasks(), BTreeSet::from([TASK]), "there is still to do");
+    assert_eq!(log.op(Op::Commit(Box::new(commit(1, 5, 6)))), Err(Refusal::Dropped));
+    assert_eq!(log.op(end.clone()), Ok(Answer::Ended { more: false }));
+    assert_eq!(log.op(end), Ok(Answer::Ended { more: false }));
+    assert!(log.fold.kept_tasks().is_empty() && log.fold.task(TASK).is_none());
+    assert_eq!(log.op(Op::Commit(Box::new(commit(0, 0, 5)))), Err(Refusal::Dropped));
+    let removed = log.fold.take_changed();
+    assert!(removed.len() == rows && removed.iter().all(|(_, _, value)| value.is_none()));
+    let mut restored = Fold::restore(&log.fold.small(), std::iter::empty()).expect("own bytes");
+    assert_eq!(restored.digest(), log.fold.digest());
+    let bytes = Bytes::from(
+        Entry { time_ms: 0, ops: vec![Op::Commit(Box::new(commit(0, 0, 5)))] }.encode(),
+    );
+    let (mut outcomes, index) = (Vec::new(), restored.index() + 1);
+    restored.apply(index, 2, &bytes, &mut outcomes, &mut Vec::new()).expect("a known entry");
+    assert_eq!(outcomes, [Err(Refusal::Dropped)], "a restart remembers it");
+}
+
+#[test]
+fn no_commit_brings_a_dropped_partition_back() {
+    let mut log = Log::new();
+    assert_eq!(log.op(Op::Drop { partition: PARTITION }), Ok(Answer::Dropped));
+    assert_eq!(log.op(Op::Commit(Box::new(commit(0, 0, 5)))), Err(Refusal::Dropped));
+    assert!(log.fold.partition(PARTITION).is_none() && log.fold.task(TASK).is_none());
 }
 
 #[test]

@@ -160,6 +160,7 @@ impl Replica {
             | Op::Producer { .. }
             | Op::Trim { .. }
             | Op::Drop { .. }
+            | Op::End { .. }
             | Op::Group(_)
             | Op::Transaction(_)
             | Op::Step(_) => {}

@@ -1,8 +1,8 @@
-//! `shoal pipeline`: what runs, and where; stopping it for a while.
+//! `shoal pipeline`: what runs, and where; stopping it for a while or for good.
 
 mod check;
 
-use super::Names;
+use super::{Names, confirm};
 use crate::Mesh;
 use crate::ask::{Asker, encoded};
 use crate::cli::Talk;
@@ -40,6 +40,16 @@ pub(crate) enum Verb {
     /// Let its tasks begin again from their last commits; parked ones, too.
     #[command(before_help = "Example:\n  shoal pipeline resume flights")]
     Resume(Which),
+    /// Forget one for good: its state, its views, and the streams that it writes. The streams it reads stay. Refused
+    /// while a peer's binary has its code, which would register it again.
+    #[command(before_help = "Example:\n  shoal pipeline delete flights --yes")]
+    Delete {
+        #[command(flatten)]
+        which: Which,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// The pipeline that is meant.
@@ -74,7 +84,21 @@ pub(crate) fn run(verb: &Verb, register: impl FnOnce(&mut Mesh)) -> Result<(), P
         }
         Verb::Pause(which) => steer(which, "pause", "stops where it is")?,
         Verb::Resume(which) => steer(which, "resume", "goes on from its last commits")?,
+        Verb::Delete { which, yes } => delete(which, *yes)?,
     }
+    Ok(())
+}
+
+fn delete(which: &Which, yes: bool) -> Result<(), Problem> {
+    let Which { name, talk } = which;
+    if !yes {
+        let fix = format!("shoal pipeline delete {name} --yes");
+        let question = format!("All that {name} keeps and writes will be gone. Delete it?");
+        confirm(name, &question, &fix)?;
+    }
+    let path = format!("/v1/pipelines/{}", encoded(name));
+    let answer = Asker::new(&talk.peer)?.delete(&path)?;
+    show::answer(talk.output, &answer, |_| format!("{name} is deleted"));
     Ok(())
 }
 

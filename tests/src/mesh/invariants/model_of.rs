@@ -107,6 +107,8 @@ impl Model {
                 }
                 Op::Producer { nonce } => self.producer(nonce, outcome),
                 Op::Catalogue(_) | Op::Trim { .. } | Op::Drop { .. } | Op::Group(_) => Ok(()),
+                // No run deletes a pipeline; a task that was ended all the same would be missed.
+                Op::End { .. } => Ok(()),
                 // Nobody here has transactions; a marker would be found, as appended by somebody else.
                 Op::Transaction(_) | Op::Step(_) => Ok(()),
             };

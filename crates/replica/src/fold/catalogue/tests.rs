@@ -370,6 +370,55 @@ fn a_paused_pipeline_stays_paused_until_it_is_resumed_and_each_resume_is_a_new_r
     assert_eq!(now(&book), (2, false, 2), "parked tasks begin again, too");
 }
 
+fn delete(book: &Book) -> Change {
+    let stages = book.now().pipelines["wc"].stages.iter().map(|stage| stage.id).collect();
+    Change::DeletePipeline { pipeline: "wc".into(), stages }
+}
+
+#[test]
+fn a_deleted_pipeline_leaves_what_it_read_and_the_next_of_its_name_begins_anew() {
+    let mut book = Book::founded();
+    book.change(Change::Register(registration(1, 9)));
+    let gone = delete(&book);
+    assert_eq!(book.change(gone.clone()), Changed::Done { index: 3 });
+    let now = book.now();
+    assert!(now.pipelines.is_empty() && now.views.is_empty() && now.needed_stages().is_empty());
+    let left: Vec<&str> = now.stream_names.keys().map(String::as_str).collect();
+    assert_eq!((left, now.streams.len()), (vec!["words"], 1), "neither output nor dead letters");
+    assert_eq!(code(book.change(gone.clone())), "SH0304");
+    let mut again = registration(2, 9);
+    again.version = 1;
+    assert_eq!(book.change(Change::Register(again)), Changed::Done { index: 5 });
+    assert_eq!(book.now().pipelines["wc"].stages[0].id, placed(2), "another stage");
+    assert_eq!(book.now().views["counts"].stage, placed(2));
+    assert_eq!(code(book.change(gone)), "SH0304", "the first delete, said late, takes nothing");
+    assert!(book.now().pipelines.contains_key("wc"));
+}
+
+#[test]
+fn a_pipeline_stays_while_a_peer_has_its_code_or_another_reads_what_it_writes() {
+    let mut book = Book::founded();
+    book.join(peer(1, 1, &[("wc", 1, 9)]));
+    book.change(Change::Register(registration(1, 9)));
+    let gone = delete(&book);
+    assert_eq!(code(book.change(gone.clone())), "SH0313");
+    book.join(peer(1, 2, &[("wc", 7, 1), ("other", 1, 1)]));
+    assert_eq!(code(book.change(gone.clone())), "SH0313", "in whatever version");
+    book.join(peer(1, 3, &[("other", 1, 1)]));
+    let mut reader = registration(5, 1);
+    reader.pipeline = "reader".into();
+    reader.stages[0].sources = vec![("totals".into(), StreamId(51), 8)];
+    (reader.stages[0].output, reader.stages[0].view) = (None, None);
+    assert!(matches!(book.change(Change::Register(reader)), Changed::Done { .. }));
+    let before = book.now().clone();
+    assert_eq!(code(book.change(gone.clone())), "SH0309");
+    assert_eq!(*book.now(), before, "what is refused changes nothing");
+    let stages = before.pipelines["reader"].stages.iter().map(|stage| stage.id).collect();
+    let other = Change::DeletePipeline { pipeline: "reader".into(), stages };
+    assert!(matches!(book.change(other), Changed::Done { .. }));
+    assert!(matches!(book.change(gone), Changed::Done { .. }));
+}
+
 #[test]
 fn names_that_others_own_are_refused() {
     let mut book = Book::founded();
