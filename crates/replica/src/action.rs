@@ -70,10 +70,6 @@ pub enum Answer {
     },
     /// The partition is no more.
     Dropped,
-    /// The task is no more, or has more rows to be taken.
-    Ended {
-        more: bool,
-    },
     /// The group's answer.
     Group(model::group::Changed),
     /// The answer of a transaction's coordinator, and of one of its parts.
@@ -83,6 +79,10 @@ pub enum Answer {
     Read {
         index: u64,
         term: u64,
+    },
+    /// The task is no more, or has more rows to be taken.
+    Ended {
+        more: bool,
     },
 }
 

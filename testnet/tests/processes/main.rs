@@ -5,6 +5,7 @@ mod clients;
 mod code;
 mod counting;
 mod dead;
+mod deleting;
 mod demo;
 mod footprint;
 mod founding;

@@ -44,8 +44,6 @@ pub enum Query {
     },
     /// The partitions of the shard.
     Partitions,
-    /// The tasks of the shard of which anything is kept.
-    Tasks,
     /// The catalogue's index (shard 0).
     Index,
     /// Whether the leader's clock differs from the other voters'.
@@ -72,6 +70,8 @@ pub enum Query {
     Overdue {
         now_ms: u64,
     },
+    /// The tasks of the shard of which anything is kept.
+    Tasks,
 }
 
 /// What was found.
@@ -85,7 +85,6 @@ pub enum Found {
     Mark(Option<(i64, i64)>),
     Partition(Option<Partition>),
     Partitions(Vec<PartitionId>),
-    Tasks(Vec<TaskId>),
     Index(u64),
     Skewed(bool),
     Group(Option<Box<Group>>),
@@ -95,6 +94,7 @@ pub enum Found {
     Key(u32),
     Transaction(Option<Box<Transaction>>),
     Overdue(Vec<(String, u64)>),
+    Tasks(Vec<TaskId>),
 }
 
 /// Where a task stands: its rows excepted, all that is committed of it.
