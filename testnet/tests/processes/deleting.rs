@@ -46,7 +46,7 @@ fn a_deleted_pipeline_is_gone_after_restarts_too_and_begins_anew_when_its_code_c
     let mut peer = start(folder.path(), true);
     append(&asker, &peer, "fish fish");
     counts(&asker, &peer, "fish", 2);
-    delete(&peer).fails(5, "SH0312", &["words"]);
+    delete(&peer).fails(5, "SH0313", &["words"]);
 
     peer.kill();
     let mut peer = start(folder.path(), false);
