@@ -38,14 +38,14 @@ fn the_contracts_answers_are_read_and_written() {
         "parts": [{"partition": 0, "shard": 5, "leader": 2, "start": 0, "next": 9}]}));
     same::<EventsAppended>(json!({"appended": [{"partition": 3, "offset": 17, "count": 2}]}));
     same::<Events>(json!({"events": [{"partition": 3, "offset": 0, "time_ms": 5, "key": null,
-        "value": {"base64": "/w=="}}], "next": 1, "high": 1}));
+        "value": {"base64": "/w=="}}], "next": 1, "high": 1, "peer": 2}));
     same::<Views>(json!({"views": [{"name": "v", "pipeline": "p", "stage": "s", "buckets": 16,
         "format": "u64"}]}));
     same::<Row>(json!({"key": "k", "value": 7, "shard": 3, "term": 2, "position": {"index": 90},
         "age_ms": 0, "stale": false, "peer": 1}));
     same::<ViewRows>(json!({"rows": [{"key": "k", "value": {"n": 1}}], "more": false,
         "linearizable": "per shard",
-        "shards": [{"shard": 1, "term": 1, "index": 8, "age_ms": 3}]}));
+        "shards": [{"shard": 1, "term": 1, "index": 8, "age_ms": 3, "peer": 2}]}));
     same::<ViewPositions>(json!({"positions": [{"stream": "s", "partition": 0, "offset": 4}]}));
     same::<Pipelines>(json!({"pipelines": [{"name": "p", "version": 1, "stages": 2,
         "state": "running"}]}));

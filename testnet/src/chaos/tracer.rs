@@ -100,10 +100,16 @@ mod tests {
             println!("SKIPPED: it needs strace");
             return;
         }
-        let loops = "import os\nf = open(os.devnull)\nwhile True:\n    os.fsync(f.fileno())";
+        let loops = "import os, sys\nf = open(sys.argv[1], 'w')\nprint('begun', file=f, flush=True)\n\
+                     while True:\n    os.fsync(f.fileno())";
         let file = NamedTempFile::new().expect("a file");
-        let loops = loops.replace("os.devnull", &format!("{:?}, 'w'", file.path()));
-        let mut child = Command::new("python3").args(["-c", &loops]).spawn().expect("python runs");
+        let mut python = Command::new("python3");
+        let mut child = python.args(["-c", loops]).arg(file.path()).spawn().expect("python runs");
+        let begun = || file.path().metadata().is_ok_and(|found| found.len() > 0);
+        crate::scene::eventually("a sync", TAKES * 5, || match begun() {
+            true => Ok(()),
+            false => Err("none yet".to_owned()),
+        });
         let held = Tracer::take(Pid::from_child(&child), "delay_enter=1").expect("it is known");
         std::thread::sleep(Duration::from_millis(300));
         let struck = held.expect("it is held").let_go().expect("it is free again");
