@@ -103,6 +103,8 @@ pub const SNAPSHOT_IDLE: Duration = Duration::from_secs(60);
 pub const SNAPSHOT_TRIES: u32 = 20;
 /// … this far apart: in all, less than its sender holds it.
 pub const SNAPSHOT_PAUSE: Duration = Duration::from_millis(300);
+/// A shard that is without a leader for longer is not just being handed over.
+pub const HANDED_OVER: Duration = Duration::from_millis(500);
 /// Usually a peer takes so many MiB of snapshots a second: a GiB in 16 s, and half of what a gigabit link carries.
 pub const FETCH_MIB_S: u32 = 64;
 /// Snapshots fetched at once.

@@ -4,6 +4,7 @@ use super::answer::{body, ok};
 use super::{Asked, Failure, Json, clocks, known, lookout};
 use crate::call::ShardStatus;
 use crate::figures::Figures;
+use crate::limits;
 use crate::shape::{self, Wish};
 use crate::survey;
 use axum::body::Bytes;
@@ -17,20 +18,48 @@ use model::catalogue::{Away, Enrolled};
 use model::hash::{bucket_of, shard_of};
 use model::{PeerId, Problem, ShardId};
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 pub async fn livez() -> &'static str {
     "ok\n"
 }
 
 pub async fn readyz(State(asked): State<Asked>) -> Json<Ready> {
-    let reasons = reasons(&asked);
+    let reasons = lasting_reasons(&asked).await;
     let ready = reasons.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     Json(status, Ready { ready, reasons })
 }
 
+/// Why this peer should get no clients. That a shard has no leader is a reason only if it lasts: a lead that is handed
+/// over is nobody's for a moment, and requests are held meanwhile.
+async fn lasting_reasons(asked: &Asked) -> Vec<String> {
+    let until = Instant::now() + limits::HANDED_OVER;
+    while unled(asked) > 0 && own_reasons(asked).is_empty() && Instant::now() < until {
+        tokio::time::sleep(limits::HOLD_PAUSE).await;
+    }
+    reasons(asked)
+}
+
 /// Why this peer should get no clients at the moment.
 fn reasons(asked: &Asked) -> Vec<String> {
+    let mut reasons = own_reasons(asked);
+    let unled = unled(asked);
+    if unled > 0 {
+        reasons.push(format!("{unled} shards here have no leader"));
+    }
+    reasons
+}
+
+/// How many shards that live here have no leader at this moment.
+fn unled(asked: &Asked) -> usize {
+    let board = &asked.router.board;
+    let here = (0..board.shards()).map(ShardId).filter(|shard| board.here(*shard));
+    here.filter(|shard| board.leader(*shard).is_none()).count()
+}
+
+/// Reasons that no shard has to do with.
+fn own_reasons(asked: &Asked) -> Vec<String> {
     let board = &asked.router.board;
     let mut reasons = Vec::new();
     if board.stopping() {
@@ -47,11 +76,6 @@ fn reasons(asked: &Asked) -> Vec<String> {
     }
     if catalogue.away.get(&board.me()) == Some(&Away::Leaving) {
         reasons.push("this peer is leaving the mesh".to_owned());
-    }
-    let here = (0..board.shards()).map(ShardId).filter(|shard| board.here(*shard));
-    let unled = here.filter(|shard| board.leader(*shard).is_none()).count();
-    if unled > 0 {
-        reasons.push(format!("{unled} shards here have no leader"));
     }
     reasons
 }
